@@ -1,0 +1,52 @@
+# make help
+
+PYTHON = python3
+VENV = .venv
+BIN = $(VENV)/bin
+
+ALGO = td3
+ENV = HalfCheetah-v5
+STEPS = 30000
+PRESET = slim
+SEED = 0
+EVAL_FREQ = 5000
+EVAL_EPISODES = 10
+LOGS = logs
+
+help:  ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+train: $(VENV)/.zoo  ## Train an agent: ALGO=td3|sac ENV=... STEPS=... PRESET=slim|paper SEED=... LOGS=...
+	$(BIN)/python -m sb3_hyper.zoo train --algo $(ALGO) --env $(ENV) -n $(STEPS) --preset $(PRESET) --seed $(SEED) \
+		--eval-freq $(EVAL_FREQ) --eval-episodes $(EVAL_EPISODES) -f $(LOGS) --log-interval 10 --progress
+
+test: $(VENV)/.dev  ## Run all tests
+	$(BIN)/pytest -n auto
+
+quick: $(VENV)/.dev  ## Run the tests that take seconds
+	$(BIN)/pytest -n auto -q -m "not slow"
+
+lint: $(VENV)/.dev  ## Check format and style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+type: $(VENV)/.dev  ## Check types
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## Format the code
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+check: format lint type quick  ## All of it, before a commit
+
+clean:  ## Remove the environment and the caches
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+# An environment is complete when its stamp is there: an interrupted installation starts again
+$(VENV)/.%: setup.cfg pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$*]"
+	touch $@
+
+.PRECIOUS: $(VENV)/.%
+.PHONY: help train test quick lint type format check clean

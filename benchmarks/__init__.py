@@ -1,0 +1,1 @@
+"""Measurements, with their raw rows in results/."""

@@ -1,0 +1,182 @@
+"""
+Milliseconds per ``train()`` step of unmodified SB3 algorithms, with different critics, measured in turn.
+
+    python -m benchmarks.speed --threads 2
+
+All variants take turns within one process, so that a change of the machine's speed meets all of them. A variant's
+figure is the median over the rounds; ratios are medians of the ratios within a round.
+"""
+
+import argparse
+import csv
+import os
+import platform
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import stable_baselines3
+import torch as th
+from rich.progress import track
+from stable_baselines3 import SAC, TD3
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+
+import sb3_hyper
+from benchmarks.plain import PlainSACPolicy, PlainTD3Policy
+
+NET_ARCH = [256, 256]
+ALGORITHMS = {"td3": (TD3, PlainTD3Policy), "sac": (SAC, PlainSACPolicy)}
+# name -> policy (None: the plain one), policy_kwargs
+VARIANTS: dict[str, tuple[str | None, dict[str, Any]]] = {
+    "stock MLP": ("MlpPolicy", {"net_arch": NET_ARCH}),
+    "mlp": ("HyperPolicy", {"critic": "mlp"}),
+    "slim": ("HyperPolicy", {"preset": "slim"}),
+    "paper": ("HyperPolicy", {"preset": "paper"}),
+    "plain paper": (None, {"net_arch": NET_ARCH}),
+}
+
+
+class SpaceEnv(gym.Env):
+    """An environment of HalfCheetah's sizes that is never stepped."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (17,))
+    action_space = gym.spaces.Box(-1, 1, (6,))
+
+
+def make_model(algo: str, variant: str, device: str) -> OffPolicyAlgorithm:
+    """
+    Make a model whose replay buffer is full of noise.
+
+    :param algo: Key of :data:`ALGORITHMS`
+    :param variant: Key of :data:`VARIANTS`
+    :param device: torch device
+    :return: A model that is ready for ``train()``
+    """
+    algorithm_class, plain_policy = ALGORITHMS[algo]
+    policy, policy_kwargs = VARIANTS[variant]
+    model = algorithm_class(
+        plain_policy if policy is None else policy,
+        SpaceEnv(),
+        learning_rate=3e-4,
+        buffer_size=10_000,
+        policy_kwargs=dict(policy_kwargs),
+        device=device,
+        seed=0,
+    )
+    rng = np.random.default_rng(0)
+    buffer = model.replay_buffer
+    assert buffer is not None
+    for array in (buffer.observations, buffer.next_observations, buffer.rewards):  # type: ignore[attr-defined]
+        array[:] = rng.standard_normal(array.shape)
+    buffer.actions[:] = rng.uniform(-1, 1, buffer.actions.shape)  # type: ignore[attr-defined]
+    buffer.full = True
+    model._logger = stable_baselines3.common.logger.configure(None, [])
+    return model
+
+
+def seconds_per_step(model: OffPolicyAlgorithm, batch_size: int, n_steps: int) -> float:
+    """
+    Time ``train()``.
+
+    :param model: The model
+    :param batch_size: Batch size
+    :param n_steps: Gradient steps in the call; a multiple of TD3's policy delay
+    :return: Seconds per gradient step
+    """
+    start = time.perf_counter()
+    model.train(gradient_steps=n_steps, batch_size=batch_size)
+    if model.device.type == "cuda":
+        th.cuda.synchronize()
+    return (time.perf_counter() - start) / n_steps
+
+
+def processor(device: str) -> str:
+    """
+    :param device: torch device
+    :return: The name of the processor that did the work
+    """
+    if device.startswith("cuda"):
+        return th.cuda.get_device_name()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()
+
+
+def measure(algo: str, batch_size: int, variants: list[str], rounds: int, device: str) -> dict[str, np.ndarray]:
+    """
+    Measure variants in turn.
+
+    :param algo: Key of :data:`ALGORITHMS`
+    :param batch_size: Batch size
+    :param variants: Keys of :data:`VARIANTS`
+    :param rounds: How often each variant has its turn
+    :param device: torch device
+    :return: Variant -> milliseconds per step, ``(rounds,)``
+    """
+    models = {variant: make_model(algo, variant, device) for variant in variants}
+    n_steps = {}
+    for variant, model in models.items():  # warm up, and give each turn about half a second
+        seconds_per_step(model, batch_size, 4)
+        seconds = seconds_per_step(model, batch_size, 4)
+        n_steps[variant] = 2 * max(1, min(100, round(0.25 / seconds)))
+    times: dict[str, list[float]] = {variant: [] for variant in variants}
+    for _ in track(range(rounds), description=f"{algo}, batch {batch_size}"):
+        for variant, model in models.items():
+            times[variant].append(1000 * seconds_per_step(model, batch_size, n_steps[variant]))
+    return {variant: np.array(values) for variant, values in times.items()}
+
+
+def main() -> None:
+    """Measure, print a table, write the rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=th.get_num_threads(), help="torch threads")
+    parser.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    parser.add_argument("--algos", nargs="+", choices=list(ALGORITHMS), default=list(ALGORITHMS))
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[100, 256])
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--output", type=Path, help="CSV file (default: benchmarks/results/speed-DEVICE-THREADS.csv)")
+    args = parser.parse_args()
+    th.set_num_threads(args.threads)
+    warnings.filterwarnings("ignore", message="A critic of")
+    output = args.output or Path(__file__).parent / "results" / f"speed-{args.device}-{args.threads}-threads.csv"
+
+    rows = []
+    for algo in args.algos:
+        for batch_size in args.batch_sizes:
+            times = measure(algo, batch_size, args.variants, args.rounds, args.device)
+            for variant, values in times.items():
+                row = {"algo": algo, "batch_size": batch_size, "variant": variant, "ms_per_step": f"{np.median(values):.2f}"}
+                for name, reference in (("times_stock_mlp", "stock MLP"), ("speedup_over_plain", "plain paper")):
+                    if reference in times:
+                        ratios = values / times[reference]
+                        ratio = np.median(ratios if name == "times_stock_mlp" else 1 / ratios)
+                        row[name] = f"{ratio:.2f}"
+                row |= {
+                    "rounds": args.rounds,
+                    "device": args.device,
+                    "processor": processor(args.device),
+                    "threads": args.threads,
+                    "torch": th.__version__,
+                    "stable_baselines3": stable_baselines3.__version__,
+                    "sb3_hyper": sb3_hyper.__version__,
+                }
+                rows.append(row)
+                print("  ".join(f"{key}={value}" for key, value in list(row.items())[:6]))
+    temporary = output.with_suffix(".tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(temporary, output)
+    print(f"Rows: {output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""rl-zoo3 hyperparameters, one YAML file per algorithm and network."""

@@ -1,0 +1,38 @@
+"""What an evaluation callback wrote, as a table."""
+
+import csv
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+
+def load_evaluations(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Read the ``evaluations.npz`` of SB3's ``EvalCallback``.
+
+    :param path: The file.
+    :return: Steps ``(n_evaluations,)`` and returns of the episodes ``(n_evaluations, n_episodes)``.
+    """
+    with np.load(path) as data:
+        return data["timesteps"], data["results"]
+
+
+def write_csv(path: str | os.PathLike[str], steps: np.ndarray, returns: np.ndarray) -> None:
+    """
+    Write evaluations as CSV, one row each: step, mean and standard deviation (over episodes), and every return.
+
+    :param path: Where to. The file is written whole or not at all.
+    :param steps: ``(n_evaluations,)``
+    :param returns: Undiscounted returns, ``(n_evaluations, n_episodes)``
+    """
+    path = Path(path)
+    header = ["step", "mean_return", "std_return", *(f"return_{episode}" for episode in range(returns.shape[1]))]
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", newline="", encoding="utf-8", delete=False) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for step, row in zip(steps, returns, strict=True):
+            writer.writerow([int(step), *(f"{value:.3f}" for value in (row.mean(), row.std(), *row))])
+    os.chmod(file.name, 0o644)  # a temporary file is private, a result is not
+    os.replace(file.name, path)

@@ -1,0 +1,75 @@
+"""The dynamic network: layers whose weights are inputs (Eq. 1 of the paper), as pure functions."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch as th
+import torch.nn.functional as F
+
+
+class DynamicLayer(NamedTuple):
+    """
+    The generated weights of one dynamic layer, one set per row of the meta variable.
+
+    :param weight: ``(*members, batch, in, out)``
+    :param bias: ``(*members, batch, out)``
+    :param gain: ``(*members, batch, out)``; the layer scales by ``1 + gain``.
+    """
+
+    weight: th.Tensor
+    bias: th.Tensor
+    gain: th.Tensor
+
+
+DynamicWeights = tuple[DynamicLayer, ...]
+
+
+class DynamicLayout:
+    """
+    Where each layer's weight, bias and gain lie in the flat vector that a head emits.
+
+    :param layer_sizes: Sizes of the dynamic network from its input to its output.
+    """
+
+    def __init__(self, layer_sizes: Sequence[int]) -> None:
+        self.shapes = list(pairwise(layer_sizes))
+        self.sections = [size for n_in, n_out in self.shapes for size in (n_in * n_out, n_out, n_out)]
+        self.size = sum(self.sections)
+
+    def split(self, flat: th.Tensor) -> DynamicWeights:
+        """
+        :param flat: ``(*members, batch, size)``
+        :return: One :class:`DynamicLayer` per layer; views of ``flat``.
+        """
+        parts = iter(flat.split(self.sections, dim=-1))
+        return tuple(
+            DynamicLayer(next(parts).unflatten(-1, (n_in, n_out)), next(parts), next(parts)) for n_in, n_out in self.shapes
+        )
+
+
+def dynamic_layer(layer: DynamicLayer, x: th.Tensor) -> th.Tensor:
+    """
+    Eq. 1: ``y = (1 + g) * (x W) + b``. The gain multiplies before the bias is added.
+
+    :param layer: The generated weights.
+    :param x: ``(batch, n, in)`` or ``(*members, batch, n, in)``: n inputs share a row's weights.
+    :return: ``(*members, batch, n, out)``
+    """
+    product = x @ layer.weight
+    return th.addcmul(product + layer.bias.unsqueeze(-2), product, layer.gain.unsqueeze(-2))
+
+
+def dynamic_network(weights: DynamicWeights, base: th.Tensor) -> th.Tensor:
+    """
+    Dynamic layers with ReLU between them and none after the last.
+
+    :param weights: The generated weights.
+    :param base: ``(batch, n, base_dim)`` or ``(*members, batch, n, base_dim)``. ``batch`` may be any size where the
+        weights' is 1, and the other way round.
+    :return: ``(*members, batch, n, out)``
+    """
+    x = base
+    for layer in weights[:-1]:
+        x = F.relu(dynamic_layer(layer, x))
+    return dynamic_layer(weights[-1], x)

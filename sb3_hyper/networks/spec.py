@@ -1,0 +1,123 @@
+"""Describe a hypernetwork in plain values, and the named presets."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+def positive_number(name: str, value: Any) -> float:
+    """
+    Check a hyperparameter that must be a positive, finite number.
+
+    :param name: Its name, for the error message.
+    :param value: What was given.
+    :return: The number as ``float``.
+    :raises ValueError: If it is anything else; text that YAML failed to read as a number is explained.
+    """
+    if isinstance(value, str):
+        raise ValueError(
+            f"{name} must be a positive number, got the text {value!r}. "
+            "(YAML reads 1e-3 as text: write 0.001 or !!float 1e-3.)"
+        )
+    # numpy's numbers are accepted, and turned into plain floats that every checkpoint can hold
+    if isinstance(value, bool) or not hasattr(value, "__float__") or not 0 < float(value) < math.inf:
+        raise ValueError(f"{name} must be a positive number, got {value!r}")
+    return float(value)
+
+
+def _positive_integers(name: str, values: Any, at_least_one: bool = False) -> tuple[int, ...]:
+    wrong = not isinstance(values, (tuple, list)) or any(not _is_integer(value) or value < 1 for value in values)
+    if wrong or (at_least_one and not values):
+        raise ValueError(f"{name} must be a list of positive whole numbers, got {values!r}")
+    return tuple(values)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _names(names: Any) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+@dataclass(frozen=True)
+class HyperNetworkSpec:
+    """
+    Everything that defines a hypernetwork but its input and output sizes. The defaults are the paper's network.
+
+    Lists are accepted where tuples are declared, so a spec can be written in YAML.
+
+    :param widths: One entry per stage of the primary network: a linear map to that width, followed by
+        ``n_blocks`` residual blocks (Fig. 1). The last width is the size of the latent ``z``.
+    :param n_blocks: Residual blocks per stage.
+    :param layer_norm: Whether residual blocks and ``z`` are layer-normalised (the paper: not).
+    :param primary_gain: Kaiming gain of the primary network's linear weights, drawn from
+        U(+-gain * sqrt(3 / fan_in)). The paper (Sec. 4.2): 1/sqrt(12). PyTorch's default: 1/sqrt(3).
+    :param dynamic_widths: Hidden widths of the generated network.
+    :param hidden_head_bound: Heads of hidden dynamic layers start from U(+-bound). Larger: generated weights start wider.
+    :param output_head_bound: The same for the output layer. Larger: larger initial outputs.
+    :param critic_learning_rate: The step size of the critic's optimizer that goes with this network.
+    :raises ValueError: If a value is out of range.
+    """
+
+    widths: tuple[int, ...] = (256, 512, 1024)
+    n_blocks: int = 2
+    layer_norm: bool = False
+    primary_gain: float = 1 / math.sqrt(12)
+    dynamic_widths: tuple[int, ...] = (256,)
+    hidden_head_bound: float = 0.05
+    output_head_bound: float = 0.008
+    critic_learning_rate: float = 5e-5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", _positive_integers("widths", self.widths, at_least_one=True))
+        object.__setattr__(self, "dynamic_widths", _positive_integers("dynamic_widths", self.dynamic_widths))
+        if not _is_integer(self.n_blocks) or self.n_blocks < 0:
+            raise ValueError(f"n_blocks must be a whole number of at least 0, got {self.n_blocks!r}")
+        if not isinstance(self.layer_norm, bool):
+            raise ValueError(f"layer_norm must be true or false, got {self.layer_norm!r}")
+        for name in ("primary_gain", "hidden_head_bound", "output_head_bound", "critic_learning_rate"):
+            object.__setattr__(self, name, positive_number(name, getattr(self, name)))
+
+
+PRESETS: dict[str, HyperNetworkSpec] = {
+    # Sec. 4.2 and App. D.1: three stages of two residual blocks each, one generated hidden layer of 256.
+    "paper": HyperNetworkSpec(),
+    # A fifteenth of the paper's size, made trainable at an MLP's step size by layer normalisation.
+    # The head bounds give the generated weights the same initial spread as the paper's (std 0.045 in the first layer).
+    "slim": HyperNetworkSpec(
+        widths=(256,),
+        layer_norm=True,
+        primary_gain=1 / math.sqrt(3),
+        dynamic_widths=(128,),
+        hidden_head_bound=0.005,
+        output_head_bound=0.0008,
+        critic_learning_rate=3e-4,
+    ),
+}
+
+
+def resolve_spec(preset: str | HyperNetworkSpec, changes: Mapping[str, Any] | None = None) -> HyperNetworkSpec:
+    """
+    Look a preset up and apply changes to it.
+
+    :param preset: The name of a preset (``"paper"``, ``"slim"``) or a spec.
+    :param changes: Fields of :class:`HyperNetworkSpec` to replace, e.g. ``{"dynamic_widths": [64]}``.
+    :return: The complete spec.
+    :raises ValueError: If the preset or a field is unknown, or a value out of range.
+    """
+    if isinstance(preset, HyperNetworkSpec):
+        spec = preset
+    elif isinstance(preset, str) and preset in PRESETS:
+        spec = PRESETS[preset]
+    else:
+        raise ValueError(f"Unknown preset {preset!r}. Accepted: {_names(PRESETS)} or a HyperNetworkSpec.")
+    if changes is None:
+        return spec
+    fields = [field.name for field in dataclasses.fields(HyperNetworkSpec)]
+    if not isinstance(changes, Mapping) or not set(changes) <= set(fields):
+        given = ", ".join(sorted(set(changes) - set(fields))) if isinstance(changes, Mapping) else repr(changes)
+        raise ValueError(f"network_kwargs changes fields of the preset. Given: {given}. Accepted: {_names(fields)}.")
+    return dataclasses.replace(spec, **changes)

@@ -1,0 +1,150 @@
+"""What the hyper policies of all algorithms have in common: the choice of a critic and its optimizer."""
+
+import time
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy, ContinuousCritic
+from stable_baselines3.common.preprocessing import get_action_dim
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
+from stable_baselines3.common.type_aliases import Schedule
+
+from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_spec
+from sb3_hyper.policies.critics import CRITICS, EnsembleCritic, make_critic
+from sb3_hyper.policies.optimizers import fix_learning_rate, fused_where_possible
+
+SLOW_ON_CPU = 5_000_000  # parameters per critic from which training on a CPU deserves a warning
+# In forward passes of all critics: targets 1, loss and its gradient 3, actor's step 1/4 (TD3) or 1 (SAC), Adam about 1/2
+FORWARDS_PER_STEP = 5
+
+
+class HyperCriticMixin(BasePolicy):
+    """
+    Gives an SB3 actor-critic policy a critic of one's choice. Everything else is the SB3 policy it is mixed into.
+
+    :param observation_space: Observation space
+    :param action_space: Action space
+    :param lr_schedule: Learning rate schedule (could be constant)
+    :param net_arch: Architecture of the actor, and of the critic where that is ``"mlp"``; the paper's [256, 256]
+        by default.
+    :param args: Further positional arguments of the SB3 policy.
+    :param critic: ``"sa_hyper"`` (the paper's method: weights from the state, input the action), ``"as_hyper"`` (the
+        reverse), ``"emb_hyper"`` (weights from a learned vector) or ``"mlp"`` (SB3's own).
+    :param preset: The hypernetwork: ``"paper"``, ``"slim"`` (a fifteenth of the size, for CPUs), or a
+        :class:`~sb3_hyper.networks.spec.HyperNetworkSpec`.
+    :param network_kwargs: Changes to the preset, e.g. ``dict(dynamic_widths=[64])``.
+    :param critic_learning_rate: Step size of the critic's optimizer, whatever the algorithm's ``learning_rate`` is.
+        ``"auto"``: what goes with the preset (5e-5 for ``paper``, 3e-4 for ``slim``). None, which is also what
+        ``"auto"`` means for the ``mlp`` critic: follow the algorithm's schedule.
+    :param kwargs: Further keyword arguments of the SB3 policy.
+    :raises ValueError: If an argument is not one of the above; the message says what is accepted.
+    """
+
+    critic: ContinuousCritic
+    critic_kwargs: dict[str, Any]
+    share_features_extractor: bool
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Box,
+        lr_schedule: Schedule,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        *args: Any,
+        critic: str = "sa_hyper",
+        preset: str | HyperNetworkSpec = "paper",
+        network_kwargs: Mapping[str, Any] | None = None,
+        critic_learning_rate: float | str | None = "auto",
+        **kwargs: Any,
+    ) -> None:
+        if not isinstance(action_space, spaces.Box):
+            raise ValueError(f"{type(self).__name__} acts in continuous (Box) action spaces, got {action_space}")
+        if critic not in CRITICS:
+            raise ValueError(f"Unknown critic {critic!r}. Accepted: {', '.join(map(repr, CRITICS))}.")
+        # plain values only before nn.Module.__init__, which the parent calls; it ends with _build()
+        self.critic_name = critic
+        self.preset = preset
+        self.network_kwargs = network_kwargs
+        self.network_spec = resolve_spec(preset, network_kwargs)
+        self.critic_learning_rate = _resolve_learning_rate(critic_learning_rate, critic, self.network_spec)
+        self._cost_was_checked = False
+        net_arch = [256, 256] if net_arch is None else net_arch
+        super().__init__(observation_space, action_space, lr_schedule, net_arch, *args, **kwargs)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        if self.features_extractor_class is FlattenExtractor and isinstance(self.observation_space, spaces.Dict):
+            raise ValueError("A Dict observation space needs HyperMultiInputPolicy (or a features extractor of your own)")
+        given_kwargs = self.optimizer_kwargs
+        self.optimizer_kwargs = fused_where_possible(self.optimizer_class, given_kwargs)
+        super()._build(lr_schedule)  # type: ignore[misc]
+        self.optimizer_kwargs = given_kwargs
+        self._fix_critic_learning_rate()
+
+    def _fix_critic_learning_rate(self) -> None:
+        if self.critic_learning_rate is not None:
+            fix_learning_rate(self.critic.optimizer, self.critic_learning_rate)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # copying an optimizer drops its hooks
+        super().__setstate__(state)
+        self._fix_critic_learning_rate()
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ContinuousCritic:
+        """
+        Make a critic, or its target.
+
+        :param features_extractor: The features extractor to share with the actor; None for one of its own.
+        :return: The critic.
+        """
+        critic_kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
+        return make_critic(self.critic_name, self.network_spec, **critic_kwargs).to(self.device)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {
+            **super()._get_constructor_parameters(),
+            "share_features_extractor": self.share_features_extractor,
+            "critic": self.critic_name,
+            "preset": self.preset,
+            "network_kwargs": self.network_kwargs,
+            "critic_learning_rate": self.critic_learning_rate,
+        }
+
+    def set_training_mode(self, mode: bool) -> None:
+        """
+        Put the policy in either training or evaluation mode.
+
+        :param mode: if true, set to training mode, else set to evaluation mode
+        """
+        super().set_training_mode(mode)
+        if mode and not self._cost_was_checked:
+            self._cost_was_checked = True
+            if isinstance(self.critic, EnsembleCritic) and self.device.type == "cpu":
+                _warn_if_slow(self.critic)
+
+
+def _resolve_learning_rate(given: float | str | None, critic: str, spec: HyperNetworkSpec) -> float | None:
+    if given == "auto":
+        return None if critic == "mlp" else spec.critic_learning_rate
+    return None if given is None else positive_number('critic_learning_rate (a number, "auto" or None)', given)
+
+
+def _warn_if_slow(critic: EnsembleCritic) -> None:
+    n_parameters = sum(parameter.numel() for parameter in critic.q_network.parameters()) / critic.n_critics
+    if n_parameters < SLOW_ON_CPU:
+        return
+    features = th.zeros(256, critic.features_extractor.features_dim)
+    actions = th.zeros(256, get_action_dim(critic.action_space))
+    with th.no_grad():
+        critic.q_network(features, actions)  # the first pass allocates
+        start = time.perf_counter()
+        critic.q_network(features, actions)
+        seconds = FORWARDS_PER_STEP * (time.perf_counter() - start)
+    warnings.warn(
+        f"A critic of {n_parameters / 1e6:.1f} million parameters is trained on a CPU: about {seconds:.2g} s per gradient "
+        f"step at batch size 256, {seconds * 100_000 / 3600:.2g} hours for 100 000 steps. "
+        'With policy_kwargs=dict(preset="slim") it is more than ten times as fast.',
+        stacklevel=2,
+    )
