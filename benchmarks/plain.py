@@ -78,8 +78,8 @@ class PlainHyperQ(nn.Module):
 class PlainCritic(ContinuousCritic):
     """SB3's critic with plain hypernetworks instead of its multi-layer perceptrons."""
 
-    def __init__(self, *args: Any, features_dim: int, n_critics: int, **kwargs: Any) -> None:
-        super().__init__(*args, features_dim=features_dim, n_critics=0, **kwargs)
+    def __init__(self, features_dim: int, n_critics: int, **kwargs: Any) -> None:
+        super().__init__(features_dim=features_dim, n_critics=0, **kwargs)
         self.n_critics = n_critics
         networks = [PlainHyperQ(features_dim, get_action_dim(self.action_space)) for _ in range(n_critics)]
         self.networks = nn.ModuleList(networks)

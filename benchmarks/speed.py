@@ -69,9 +69,9 @@ def make_model(algo: str, variant: str, device: str) -> OffPolicyAlgorithm:
     rng = np.random.default_rng(0)
     buffer = model.replay_buffer
     assert buffer is not None
-    for array in (buffer.observations, buffer.next_observations, buffer.rewards):  # type: ignore[attr-defined]
+    for array in (buffer.observations, buffer.next_observations, buffer.rewards):
         array[:] = rng.standard_normal(array.shape)
-    buffer.actions[:] = rng.uniform(-1, 1, buffer.actions.shape)  # type: ignore[attr-defined]
+    buffer.actions[:] = rng.uniform(-1, 1, buffer.actions.shape)
     buffer.full = True
     model._logger = stable_baselines3.common.logger.configure(None, [])
     return model

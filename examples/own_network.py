@@ -27,5 +27,5 @@ for _ in range(args.steps):
     loss.backward()
     optimizer.step()
 
-first, *_ = net.generate(th.tensor([[1.0], [3.0]]))
-print(f"mean squared error {loss.item():.4f}; first-layer weights of two tasks: {tuple(first.weight.shape)}")
+weights = net.generate(th.tensor([[1.0], [3.0]]))
+print(f"mean squared error {loss.item():.4f}; first-layer weights of two tasks: {tuple(weights[0].weight.shape)}")

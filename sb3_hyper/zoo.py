@@ -105,7 +105,7 @@ def main() -> None:
         sys.exit(0 if command in ("-h", "--help") else 2)
     sys.argv = [f"{sys.argv[0]} {command}", *_choose_hyperparams(sys.argv[2:])]
     # rl_zoo3.train looks the name up when it runs
-    rl_zoo3.train.ExperimentManager = ExperimentManager  # type: ignore[misc]
+    setattr(rl_zoo3.train, "ExperimentManager", ExperimentManager)  # noqa: B010 (mypy: not exported)
     commands[command]()
 
 
