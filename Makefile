@@ -18,7 +18,7 @@ help:  ## Show the targets
 
 train: $(VENV)/.zoo  ## Train an agent: ALGO=td3|sac ENV=... STEPS=... PRESET=slim|paper SEED=... LOGS=...
 	$(BIN)/python -m sb3_hyper.zoo train --algo $(ALGO) --env $(ENV) -n $(STEPS) --preset $(PRESET) --seed $(SEED) \
-		--eval-freq $(EVAL_FREQ) --eval-episodes $(EVAL_EPISODES) -f $(LOGS) --log-interval 10 --progress
+		--eval-freq $(EVAL_FREQ) --eval-episodes $(EVAL_EPISODES) -f $(LOGS) --verbose 0 --progress --tensorboard-log $(LOGS)/tensorboard
 
 test: $(VENV)/.dev  ## Run all tests
 	$(BIN)/pytest -n auto

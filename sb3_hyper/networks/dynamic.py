@@ -14,12 +14,12 @@ class DynamicLayer(NamedTuple):
 
     :param weight: ``(*members, batch, in, out)``
     :param bias: ``(*members, batch, out)``
-    :param gain: ``(*members, batch, out)``; the layer scales by ``1 + gain``.
+    :param gain: ``(*members, batch, out)``; the layer scales by ``1 + gain``. None: it does not scale.
     """
 
     weight: th.Tensor
     bias: th.Tensor
-    gain: th.Tensor
+    gain: th.Tensor | None
 
 
 DynamicWeights = tuple[DynamicLayer, ...]
@@ -30,12 +30,22 @@ class DynamicLayout:
     Where each layer's weight, bias and gain lie in the flat vector that a head emits.
 
     :param layer_sizes: Sizes of the dynamic network from its input to its output.
+    :param gain: Whether its layers have gains.
     """
 
-    def __init__(self, layer_sizes: Sequence[int]) -> None:
+    def __init__(self, layer_sizes: Sequence[int], gain: bool = True) -> None:
         self.shapes = list(pairwise(layer_sizes))
-        self.sections = [size for n_in, n_out in self.shapes for size in (n_in * n_out, n_out, n_out)]
+        self.gain = gain
+        self.sections = [size for n_in, n_out in self.shapes for size in (n_in * n_out, n_out, n_out)[: 3 if gain else 2]]
         self.size = sum(self.sections)
+
+    def spread(self, per_output: Sequence[th.Tensor]) -> th.Tensor:
+        """
+        :param per_output: A value for each output of each layer, ``(out,)`` each.
+        :return: ``(size,)``: for each generated number, the value of the output it belongs to.
+        """
+        n_vectors = 2 if self.gain else 1  # bias and gain, beside the rows of the weight
+        return th.cat([values.repeat(n_in + n_vectors) for (n_in, _), values in zip(self.shapes, per_output, strict=True)])
 
     def split(self, flat: th.Tensor) -> DynamicWeights:
         """
@@ -44,7 +54,8 @@ class DynamicLayout:
         """
         parts = iter(flat.split(self.sections, dim=-1))
         return tuple(
-            DynamicLayer(next(parts).unflatten(-1, (n_in, n_out)), next(parts), next(parts)) for n_in, n_out in self.shapes
+            DynamicLayer(next(parts).unflatten(-1, shape), next(parts), next(parts) if self.gain else None)
+            for shape in self.shapes
         )
 
 
@@ -57,19 +68,23 @@ def dynamic_layer(layer: DynamicLayer, x: th.Tensor) -> th.Tensor:
     :return: ``(*members, batch, n, out)``
     """
     product = x @ layer.weight
+    if layer.gain is None:
+        return product + layer.bias.unsqueeze(-2)
     return th.addcmul(product + layer.bias.unsqueeze(-2), product, layer.gain.unsqueeze(-2))
 
 
-def dynamic_network(weights: DynamicWeights, base: th.Tensor) -> th.Tensor:
+def dynamic_network(weights: DynamicWeights, base: th.Tensor, layer_norm: bool = False) -> th.Tensor:
     """
     Dynamic layers with ReLU between them and none after the last.
 
     :param weights: The generated weights.
     :param base: ``(batch, n, base_dim)`` or ``(*members, batch, n, base_dim)``. ``batch`` may be any size where the
         weights' is 1, and the other way round.
+    :param layer_norm: Whether hidden layers are normalised before the ReLU.
     :return: ``(*members, batch, n, out)``
     """
     x = base
     for layer in weights[:-1]:
-        x = F.relu(dynamic_layer(layer, x))
+        x = dynamic_layer(layer, x)
+        x = F.relu(F.layer_norm(x, x.shape[-1:]) if layer_norm else x)
     return dynamic_layer(weights[-1], x)

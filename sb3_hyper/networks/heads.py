@@ -28,10 +28,7 @@ class DenseHeads(nn.Module):
         super().__init__()
         self.layout = layout
         self.linear = EnsembleLinear(latent_dim, layout.size, n_members)
-        rows = [
-            rows for (n_in, _), bound in zip(layout.shapes, bounds, strict=True) for rows in (bound.repeat(n_in), bound, bound)
-        ]
-        uniform_rows_(self.linear.weight, th.cat(rows))
+        uniform_rows_(self.linear.weight, layout.spread(bounds))
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, z: th.Tensor, members: slice = ALL_MEMBERS) -> DynamicWeights:

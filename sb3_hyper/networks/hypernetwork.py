@@ -57,8 +57,8 @@ class HyperNetwork(nn.Module):
         self.spec = spec
         bounds = [th.full((width,), spec.hidden_head_bound) for width in spec.dynamic_widths]
         bounds.append(th.cat([th.full((dim,), bound) for dim, bound in zip(output_dims, output_bounds, strict=True)]))
-        layout = DynamicLayout([base_dim, *spec.dynamic_widths, sum(output_dims)])
-        self.primary = PrimaryNetwork(meta_dim, spec, n_members)
+        layout = DynamicLayout([base_dim, *spec.dynamic_widths, sum(output_dims)], spec.gain)
+        self.primary = PrimaryNetwork(meta_dim, spec, None if spec.shared_primary else n_members)
         self.heads = DenseHeads(self.primary.latent_dim, layout, bounds, n_members)
 
     def generate(self, meta: th.Tensor, members: slice = ALL_MEMBERS) -> DynamicWeights:
@@ -80,5 +80,15 @@ class HyperNetwork(nn.Module):
         """
         weights = self.generate(meta, members)
         if base.dim() == 2:
-            return dynamic_network(weights, base.unsqueeze(1)).squeeze(-2)
-        return dynamic_network(weights, base)
+            return self.evaluate(weights, base.unsqueeze(1)).squeeze(-2)
+        return self.evaluate(weights, base)
+
+    def evaluate(self, weights: DynamicWeights, base: th.Tensor) -> th.Tensor:
+        """
+        Evaluate the dynamic network with weights that were generated before.
+
+        :param weights: What :meth:`generate` gave.
+        :param base: ``(batch, n, base_dim)``
+        :return: ``(*members, batch, n, out)``
+        """
+        return dynamic_network(weights, base, self.spec.dynamic_layer_norm)

@@ -9,6 +9,11 @@ from sb3_hyper.networks.initialization import uniform_fan_in_
 ALL_MEMBERS = slice(None)
 
 
+def _choose(parameter: th.Tensor, members: slice) -> th.Tensor:
+    # the gradient of a slice, be it of everything, is a copy into zeros
+    return parameter if members == ALL_MEMBERS else parameter[members]
+
+
 class EnsembleLinear(nn.Module):
     """
     Affine maps ``y_e = x_e W_e + b_e``, one per member.
@@ -37,7 +42,7 @@ class EnsembleLinear(nn.Module):
         """
         if self.weight.dim() == 2:
             return th.addmm(self.bias, x, self.weight)
-        weight, bias = self.weight[members], self.bias[members]
+        weight, bias = _choose(self.weight, members), _choose(self.bias, members)
         if x.dim() == 2:
             x = x.expand(len(weight), *x.shape)
         return th.baddbmm(bias.unsqueeze(1), x, weight)
@@ -65,5 +70,5 @@ class EnsembleLayerNorm(nn.Module):
         """
         if self.weight.dim() == 1:
             return F.layer_norm(x, self.weight.shape, self.weight, self.bias)
-        weight, bias = self.weight[members].unsqueeze(1), self.bias[members].unsqueeze(1)
+        weight, bias = _choose(self.weight, members).unsqueeze(1), _choose(self.bias, members).unsqueeze(1)
         return th.addcmul(bias, F.layer_norm(x, weight.shape[-1:]), weight)

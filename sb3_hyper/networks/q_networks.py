@@ -3,7 +3,6 @@
 import torch as th
 from torch import nn
 
-from sb3_hyper.networks.dynamic import dynamic_network
 from sb3_hyper.networks.hypernetwork import HyperNetwork
 from sb3_hyper.networks.layers import ALL_MEMBERS
 from sb3_hyper.networks.spec import HyperNetworkSpec
@@ -72,4 +71,4 @@ class EmbHyperQ(HyperNetwork):
         """
         weights = self.generate(self.embedding.unsqueeze(0), members)
         rows = th.cat([states, actions], dim=-1)
-        return dynamic_network(weights, rows.unsqueeze(0)).squeeze(1)
+        return self.evaluate(weights, rows.unsqueeze(0)).squeeze(1)

@@ -55,7 +55,12 @@ class HyperNetworkSpec:
     :param layer_norm: Whether residual blocks and ``z`` are layer-normalised (the paper: not).
     :param primary_gain: Kaiming gain of the primary network's linear weights, drawn from
         U(+-gain * sqrt(3 / fan_in)). The paper (Sec. 4.2): 1/sqrt(12). PyTorch's default: 1/sqrt(3).
+    :param shared_primary: Whether the members of an ensemble (twin critics) share one primary network and differ in
+        their heads only (the paper: not).
     :param dynamic_widths: Hidden widths of the generated network.
+    :param gain: Whether dynamic layers have the gain of Eq. 1.
+    :param dynamic_layer_norm: Whether the hidden layers of the generated network are layer-normalised, before the ReLU
+        and without learned scale (the paper: not).
     :param hidden_head_bound: Heads of hidden dynamic layers start from U(+-bound). Larger: generated weights start wider.
     :param output_head_bound: The same for the output layer. Larger: larger initial outputs.
     :param critic_learning_rate: The step size of the critic's optimizer that goes with this network.
@@ -66,7 +71,10 @@ class HyperNetworkSpec:
     n_blocks: int = 2
     layer_norm: bool = False
     primary_gain: float = 1 / math.sqrt(12)
+    shared_primary: bool = False
     dynamic_widths: tuple[int, ...] = (256,)
+    gain: bool = True
+    dynamic_layer_norm: bool = False
     hidden_head_bound: float = 0.05
     output_head_bound: float = 0.008
     critic_learning_rate: float = 5e-5
@@ -76,8 +84,9 @@ class HyperNetworkSpec:
         object.__setattr__(self, "dynamic_widths", _positive_integers("dynamic_widths", self.dynamic_widths))
         if not _is_integer(self.n_blocks) or self.n_blocks < 0:
             raise ValueError(f"n_blocks must be a whole number of at least 0, got {self.n_blocks!r}")
-        if not isinstance(self.layer_norm, bool):
-            raise ValueError(f"layer_norm must be true or false, got {self.layer_norm!r}")
+        for name in ("layer_norm", "shared_primary", "gain", "dynamic_layer_norm"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         for name in ("primary_gain", "hidden_head_bound", "output_head_bound", "critic_learning_rate"):
             object.__setattr__(self, name, positive_number(name, getattr(self, name)))
 

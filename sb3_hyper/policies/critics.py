@@ -11,6 +11,7 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
+from sb3_hyper.networks.baselines import D2RLQ, layernorm_mlp_like
 from sb3_hyper.networks.layers import ALL_MEMBERS
 from sb3_hyper.networks.q_networks import ASHyperQ, EmbHyperQ, SAHyperQ
 from sb3_hyper.networks.spec import HyperNetworkSpec
@@ -129,13 +130,17 @@ class EnsembleCritic(ContinuousCritic):
             return self.q_network(features, actions, FIRST_MEMBER)[0]
 
 
-# name -> (state_dim, action_dim, spec, n_members) -> Q-network. "mlp" is SB3's own critic and needs no spec.
+# name -> (state_dim, action_dim, spec, n_members) -> Q-network
 HYPER_CRITICS: dict[str, Callable[[int, int, HyperNetworkSpec, int], nn.Module]] = {
     "sa_hyper": SAHyperQ,
     "as_hyper": ASHyperQ,
     "emb_hyper": EmbHyperQ,
 }
-CRITICS = (*HYPER_CRITICS, "mlp")
+BASELINE_CRITICS: dict[str, Callable[[int, int, HyperNetworkSpec, int], nn.Module]] = {
+    "layernorm_mlp": layernorm_mlp_like,
+    "q_d2rl": D2RLQ,
+}
+CRITICS = (*HYPER_CRITICS, *BASELINE_CRITICS, "mlp")
 
 
 def make_critic(name: str, spec: HyperNetworkSpec, **critic_kwargs: Any) -> ContinuousCritic:
@@ -143,14 +148,14 @@ def make_critic(name: str, spec: HyperNetworkSpec, **critic_kwargs: Any) -> Cont
     Make a critic.
 
     :param name: One of :data:`CRITICS`.
-    :param spec: The hypernetwork's architecture; ``"mlp"`` has no use for it.
+    :param spec: The hypernetwork's architecture, or that which ``"layernorm_mlp"`` equals in size.
     :param critic_kwargs: The arguments of SB3's ``ContinuousCritic``.
     :return: The critic.
     """
     if name == "mlp":
         return MlpCritic(**critic_kwargs)
-    network_class = HYPER_CRITICS[name]
+    make = (HYPER_CRITICS | BASELINE_CRITICS)[name]
     return EnsembleCritic(
-        make_q_network=lambda state_dim, action_dim, n_critics: network_class(state_dim, action_dim, spec, n_critics),
+        make_q_network=lambda state_dim, action_dim, n_critics: make(state_dim, action_dim, spec, n_critics),
         **critic_kwargs,
     )

@@ -13,7 +13,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Flatten
 from stable_baselines3.common.type_aliases import Schedule
 
 from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_spec
-from sb3_hyper.policies.critics import CRITICS, EnsembleCritic, make_critic
+from sb3_hyper.policies.critics import CRITICS, HYPER_CRITICS, EnsembleCritic, make_critic
 from sb3_hyper.policies.optimizers import fix_learning_rate, fused_where_possible
 
 SLOW_ON_CPU = 5_000_000  # parameters per critic from which training on a CPU deserves a warning
@@ -32,13 +32,14 @@ class HyperCriticMixin(BasePolicy):
         by default.
     :param args: Further positional arguments of the SB3 policy.
     :param critic: ``"sa_hyper"`` (the paper's method: weights from the state, input the action), ``"as_hyper"`` (the
-        reverse), ``"emb_hyper"`` (weights from a learned vector) or ``"mlp"`` (SB3's own).
+        reverse), ``"emb_hyper"`` (weights from a learned vector), ``"mlp"`` (SB3's own), ``"layernorm_mlp"`` (the
+        control: a normalised residual network as large as the preset's hypernetwork) or ``"q_d2rl"``.
     :param preset: The hypernetwork: ``"paper"``, ``"slim"`` (a fifteenth of the size, for CPUs), or a
         :class:`~sb3_hyper.networks.spec.HyperNetworkSpec`.
     :param network_kwargs: Changes to the preset, e.g. ``dict(dynamic_widths=[64])``.
     :param critic_learning_rate: Step size of the critic's optimizer, whatever the algorithm's ``learning_rate`` is.
         ``"auto"``: what goes with the preset (5e-5 for ``paper``, 3e-4 for ``slim``). None, which is also what
-        ``"auto"`` means for the ``mlp`` critic: follow the algorithm's schedule.
+        ``"auto"`` means for critics that are no hypernetworks: follow the algorithm's schedule.
     :param kwargs: Further keyword arguments of the SB3 policy.
     :raises ValueError: If an argument is not one of the above; the message says what is accepted.
     """
@@ -127,7 +128,7 @@ class HyperCriticMixin(BasePolicy):
 
 def _resolve_learning_rate(given: float | str | None, critic: str, spec: HyperNetworkSpec) -> float | None:
     if given == "auto":
-        return None if critic == "mlp" else spec.critic_learning_rate
+        return spec.critic_learning_rate if critic in HYPER_CRITICS else None
     return None if given is None else positive_number('critic_learning_rate (a number, "auto" or None)', given)
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -5,7 +6,7 @@ import torch as th
 from torch import nn
 
 from benchmarks.plain import PlainHyperQ
-from sb3_hyper.networks import HyperNetwork, HyperNetworkSpec, resolve_spec
+from sb3_hyper.networks import HyperNetwork, HyperNetworkSpec, dynamic_layer, resolve_spec
 from sb3_hyper.networks.layers import EnsembleLinear
 from sb3_hyper.networks.primary import ResidualBlock
 
@@ -167,6 +168,45 @@ def test_the_ensemble_axis_changes_nothing_but_the_shape(preset):
     single.load_state_dict({name: tensor[0] for name, tensor in ensemble.state_dict().items()})
     meta, base = th.randn(5, 4), th.randn(5, 3)
     th.testing.assert_close(single(meta, base), ensemble(meta, base)[0])
+
+
+def test_one_primary_can_serve_all_members():
+    spec = dataclasses.replace(SMALL, shared_primary=True)
+    net = HyperNetwork(4, 3, 1, spec, n_members=2)
+    meta, base = th.randn(5, 4), th.randn(5, 3)
+    out = net(meta, base)
+    assert out.shape == (2, 5, 1)
+    assert not th.equal(out[0], out[1])
+    separate = HyperNetwork(4, 3, 1, SMALL, n_members=2)
+    for (name, target), source in zip(separate.named_parameters(), net.parameters(), strict=True):
+        target.data.copy_(source.data)  # the same primary for both
+        assert source.shape == (target.shape if name.startswith("heads") else target.shape[1:])
+    th.testing.assert_close(separate(meta, base), out)
+    th.testing.assert_close(net(meta, base, slice(1, 2)), out[1:])
+
+
+def test_without_gain_the_layers_do_not_scale():
+    with_gain = HyperNetwork(4, 3, 1, SMALL)
+    without = HyperNetwork(4, 3, 1, dataclasses.replace(SMALL, gain=False))
+    assert with_gain.heads.layout.size - without.heads.layout.size == 8 + 1
+    assert all(layer.gain is None for layer in without.generate(th.randn(5, 4)))
+    # the same numbers, with gains that are zero
+    with th.no_grad():
+        with_gain.primary.load_state_dict(without.primary.state_dict())
+        gains = [3 * 8 + 8 + index for index in range(8)] + [-1]
+        others = [index for index in range(with_gain.heads.layout.size) if index not in gains][:-1]
+        with_gain.heads.linear.weight.zero_()
+        with_gain.heads.linear.weight[:, others] = without.heads.linear.weight
+    meta, base = th.randn(5, 4), th.randn(5, 3)
+    th.testing.assert_close(with_gain(meta, base), without(meta, base))
+
+
+def test_hidden_dynamic_layers_can_be_normalised():
+    net = HyperNetwork(4, 3, 1, dataclasses.replace(SMALL, dynamic_layer_norm=True))
+    meta, base = th.randn(5, 4), th.randn(5, 3)
+    first, last = net.generate(meta)
+    hidden = nn.functional.layer_norm(dynamic_layer(first, base.unsqueeze(1)), (8,)).relu()
+    th.testing.assert_close(net(meta, base), dynamic_layer(last, hidden).squeeze(1))
 
 
 @pytest.mark.parametrize(
