@@ -44,7 +44,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="image (default: docs/images/FOLDER.png)")
     args = parser.parse_args()
     runs = read_runs(RESULTS / args.folder)
-    print("variant".ljust(24), *(f"seed {seed}".rjust(8) for seed in sorted(next(iter(runs.values())))), "    mean   (last evaluation)")
+    print(
+        "variant".ljust(24),
+        *(f"seed {seed}".rjust(8) for seed in sorted(next(iter(runs.values())))),
+        "    mean   (last evaluation)",
+    )
     for variant, seeds in runs.items():
         last = [curve[-1, 1] for _, curve in sorted(seeds.items())]
         print(variant.ljust(24), *(f"{value:8.0f}" for value in [*last, np.mean(last)]))

@@ -93,12 +93,12 @@ def test_a_rate_that_yaml_read_as_text_gets_a_sentence(tmp_path):
 def test_preset_chooses_the_file(arguments, file):
     rest = ["--algo", "td3", "--progress"]
     expected = rest if file is None else [*rest, "--conf-file", str(zoo.HYPERPARAMS / file)]
-    assert zoo._choose_hyperparams([*arguments, *rest]) == expected
+    assert zoo._take_own_arguments([*arguments, *rest]) == (expected, False)
 
 
 def test_preset_without_a_file_is_an_error(capsys):
     with pytest.raises(SystemExit):
-        zoo._choose_hyperparams(["--algo", "ppo", "--preset", "paper"])
+        zoo._take_own_arguments(["--algo", "ppo", "--preset", "paper"])
     assert "no hyperparameters for --algo ppo with --preset paper" in capsys.readouterr().err
 
 

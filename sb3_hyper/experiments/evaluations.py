@@ -2,10 +2,10 @@
 
 import csv
 import os
-import tempfile
-from pathlib import Path
 
 import numpy as np
+
+from sb3_hyper.experiments.files import replacing
 
 
 def load_evaluations(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -27,12 +27,9 @@ def write_csv(path: str | os.PathLike[str], steps: np.ndarray, returns: np.ndarr
     :param steps: ``(n_evaluations,)``
     :param returns: Undiscounted returns, ``(n_evaluations, n_episodes)``
     """
-    path = Path(path)
     header = ["step", "mean_return", "std_return", *(f"return_{episode}" for episode in range(returns.shape[1]))]
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", newline="", encoding="utf-8", delete=False) as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for step, row in zip(steps, returns, strict=True):
             writer.writerow([int(step), *(f"{value:.3f}" for value in (row.mean(), row.std(), *row))])
-    os.chmod(file.name, 0o644)  # a temporary file is private, a result is not
-    os.replace(file.name, path)

@@ -1,9 +1,10 @@
 """Figures."""
 
 import os
-from pathlib import Path
 
 import numpy as np
+
+from sb3_hyper.experiments.files import replacing
 
 
 def plot_learning_curve(
@@ -31,6 +32,5 @@ def plot_learning_curve(
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    temporary = Path(path).with_suffix(".tmp" + Path(path).suffix)
-    figure.savefig(temporary, dpi=150)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)

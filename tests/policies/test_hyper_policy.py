@@ -77,7 +77,10 @@ def test_net_arch_is_the_actors(env, algorithm):
 @pytest.mark.parametrize(
     ("policy_kwargs", "message"),
     [
-        ({"critic": "hyper"}, "Unknown critic 'hyper'. Accepted: 'sa_hyper', 'as_hyper', 'emb_hyper', 'layernorm_mlp', 'q_d2rl', 'mlp'"),
+        (
+            {"critic": "hyper"},
+            "Unknown critic 'hyper'. Accepted: 'sa_hyper', 'as_hyper', 'emb_hyper', 'layernorm_mlp', 'q_d2rl', 'mlp'",
+        ),
         ({"preset": "small"}, "Unknown preset 'small'. Accepted: 'paper', 'slim'"),
         ({"critic_learning_rate": "1e-3"}, "critic_learning_rate .*'1e-3'.*0.001"),
         ({"critic_learning_rate": 0}, "critic_learning_rate .*got 0"),

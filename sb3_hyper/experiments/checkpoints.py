@@ -1,0 +1,266 @@
+"""
+Interrupt a run and go on with it, to the same end.
+
+A checkpoint is taken between two episodes. There, a gymnasium environment is nothing but the random state its next
+reset draws from, whatever simulator it holds: resetting it again from that state restores it exactly. With the model,
+its replay buffer and all random states, a resumed run repeats an uninterrupted one bit for bit (on one thread).
+Not covered, and refused: more than one training environment, VecNormalize. Exact but for gSDE's noise.
+"""
+
+import base64
+import random
+import shutil
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_wrapper
+
+from sb3_hyper.experiments.files import read_json, write_json
+
+RandomState = dict[str, Any]
+
+
+class RepeatableResets(gym.Wrapper):
+    """
+    An environment whose last reset can be repeated.
+
+    :param env: The environment. All its randomness comes from ``np_random``, as gymnasium asks for.
+    """
+
+    _before_last_reset: RandomState
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """
+        :param seed: Seed of the environment's random generator.
+        :param options: Passed on.
+        :return: Observation and info.
+        """
+        if seed is not None:
+            self.unwrapped.np_random, _ = gym.utils.seeding.np_random(seed)
+        self._before_last_reset = self.get_random_state()
+        return self.env.reset(seed=seed, options=options)
+
+    def get_random_state(self) -> RandomState:
+        """
+        :return: The state of the random generator.
+        """
+        return self.unwrapped.np_random.bit_generator.state  # type: ignore[return-value]
+
+    def set_random_state(self, state: RandomState) -> None:
+        """
+        :param state: What :meth:`get_random_state` gave.
+        """
+        self.unwrapped.np_random.bit_generator.state = state
+
+    def before_last_reset(self) -> RandomState:
+        """
+        :return: The random state that the last reset started from.
+        """
+        return self._before_last_reset
+
+    def repeat_reset(self, state: RandomState) -> Any:
+        """
+        :param state: What :meth:`before_last_reset` gave.
+        :return: The observation that the reset gave then.
+        """
+        self.set_random_state(state)
+        observation, _ = self.reset()
+        return observation
+
+
+class ResumableRun(BaseCallback):
+    """
+    Takes checkpoints of a training run, and goes on from the last of them.
+
+    ``progress.json`` in the run's folder tells at any time how far the run is and what its evaluations gave.
+
+    :param folder: The run's folder.
+    :param total_timesteps: Length of the whole run.
+    :param eval_callback: The evaluation whose results belong to the run. It must come before this callback, and have a
+        ``log_path``: without one it keeps no results.
+    :param save_freq: A checkpoint is taken at the first end of an episode after so many steps.
+    """
+
+    def __init__(self, folder: str | Path, total_timesteps: int, eval_callback: EvalCallback, save_freq: int) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+        self.total_timesteps = total_timesteps
+        self.eval_callback = eval_callback
+        self.save_freq = save_freq
+        self.seconds: list[float] = []  # of training and evaluating, until each evaluation
+        self._seconds_before = 0.0
+        self._episode_ended = False
+        self._last_checkpoint = 0
+        self._last_report = 0.0
+        self._to_restore: dict[str, Any] | None = None
+
+    def load(self, algorithm_class: type[OffPolicyAlgorithm], env: VecEnv, device: str) -> OffPolicyAlgorithm | None:
+        """
+        Load the last checkpoint, if there is one.
+
+        :param algorithm_class: The algorithm.
+        :param env: The run's environment, newly made.
+        :param device: torch device.
+        :return: The model, ready for ``learn(..., reset_num_timesteps=False)``; None to start from the beginning.
+        """
+        checkpoints = self._checkpoints()
+        if not checkpoints:
+            return None
+        folder = checkpoints[-1]
+        state = read_json(folder / "state.json")
+        env.reset()  # uses up the seed the environment was made with
+        observation = env.env_method("repeat_reset", state["before_last_reset"])[0]
+        model = algorithm_class.load(folder / "model.zip", env=env, device=device, force_reset=False)
+        if not _equal(observation, model._last_obs):
+            warnings.warn("The environment does not repeat its resets: the run starts from the beginning")
+            return None
+        model.load_replay_buffer(folder / "replay_buffer.pkl", truncate_last_traj=False)
+        self._to_restore = state
+        self._last_checkpoint = model.num_timesteps
+        return model
+
+    def _on_training_start(self) -> None:
+        if self.training_env.num_envs != 1 or unwrap_vec_wrapper(self.training_env, VecNormalize) is not None:
+            raise ValueError("Runs can be resumed with one training environment and without VecNormalize only")
+        self._start = time.perf_counter()
+        if self._to_restore is not None:
+            self._restore(self._to_restore)
+            self._to_restore = None
+        self._report()
+
+    def _on_step(self) -> bool:
+        self._episode_ended = bool(self.locals["dones"][0])
+        if len(self.eval_callback.evaluations_timesteps) > len(self.seconds):
+            self.seconds.append(self._elapsed())
+            self._report()
+        elif time.perf_counter() - self._last_report > 5:
+            self._report()
+        return True
+
+    def _on_rollout_start(self) -> None:
+        # The transition of the last step is stored by now, and the model trained on it
+        if self._episode_ended and self.num_timesteps - self._last_checkpoint >= self.save_freq:
+            self._save()
+        self._episode_ended = False
+
+    def _on_training_end(self) -> None:
+        self._report()
+
+    def clean_up(self) -> None:
+        """Remove the checkpoints of a run that is complete."""
+        for folder in self._checkpoints():
+            shutil.rmtree(folder)
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("checkpoint-*") if path.suffix != ".tmp")
+
+    def _elapsed(self) -> float:
+        return self._seconds_before + time.perf_counter() - self._start
+
+    def _report(self) -> None:
+        self._last_report = time.perf_counter()
+        progress = {
+            "step": self.model.num_timesteps,
+            "total_timesteps": self.total_timesteps,
+            "elapsed": self._elapsed(),
+            "evaluations": {**_evaluations(self.eval_callback), "seconds": self.seconds},
+        }
+        write_json(self.folder / "progress.json", progress)
+
+    def _save(self) -> None:
+        model = self.model
+        assert isinstance(model, OffPolicyAlgorithm)
+        older = self._checkpoints()
+        folder = self.folder / f"checkpoint-{self.num_timesteps:012d}"
+        temporary = folder.with_suffix(".tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        model.save(temporary / "model.zip")
+        model.save_replay_buffer(temporary / "replay_buffer.pkl")
+        state = {
+            "random": _random_states(),
+            "action_space": model.action_space.np_random.bit_generator.state,
+            "before_last_reset": self.training_env.env_method("before_last_reset")[0],
+            "eval_env": self.eval_callback.eval_env.env_method("get_random_state"),
+            "evaluations": _evaluations(self.eval_callback),
+            "best_mean_reward": float(self.eval_callback.best_mean_reward),
+            "last_mean_reward": float(self.eval_callback.last_mean_reward),
+            "n_calls": self.eval_callback.n_calls,
+            "seconds": self.seconds,
+            "elapsed": self._elapsed(),
+        }
+        write_json(temporary / "state.json", state)
+        temporary.rename(folder)
+        for path in older:
+            shutil.rmtree(path)
+        self._last_checkpoint = self.num_timesteps
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        callback, evaluations = self.eval_callback, state["evaluations"]
+        callback.evaluations_timesteps = evaluations["timesteps"]
+        callback.evaluations_results = evaluations["results"]
+        callback.evaluations_length = evaluations["ep_lengths"]
+        callback.best_mean_reward = state["best_mean_reward"]
+        callback.last_mean_reward = state["last_mean_reward"]
+        callback.n_calls = state["n_calls"]
+        callback.eval_env.reset()  # uses up the seed the environment was made with
+        for index, random_state in enumerate(state["eval_env"]):
+            callback.eval_env.env_method("set_random_state", random_state, indices=index)
+        self.seconds = state["seconds"]
+        self._seconds_before = state["elapsed"]
+        self.model.action_space.np_random.bit_generator.state = state["action_space"]
+        _set_random_states(state["random"])
+
+
+def _evaluations(callback: EvalCallback) -> dict[str, Any]:
+    return {
+        "timesteps": [int(step) for step in callback.evaluations_timesteps],
+        "results": [[float(value) for value in row] for row in callback.evaluations_results],
+        "ep_lengths": [[int(value) for value in row] for row in callback.evaluations_length],
+    }
+
+
+def _equal(observation: Any, last_obs: Any) -> bool:
+    """Compare an environment's observation with the vectorized one, ``(1, ...)``; images may have been transposed."""
+    if isinstance(observation, dict):
+        return all(_equal(observation[key], last_obs[key]) for key in observation)
+    observation, last_obs = np.sort(np.ravel(observation)), np.sort(np.ravel(last_obs))
+    return observation.shape == last_obs.shape and np.array_equal(observation.astype(last_obs.dtype), last_obs)
+
+
+def _random_states() -> dict[str, Any]:
+    numpy_state = np.random.get_state(legacy=False)
+    numpy_state["state"]["key"] = numpy_state["state"]["key"].tolist()
+    cuda = th.cuda.get_rng_state_all() if th.cuda.is_available() else []
+    return {
+        "python": random.getstate(),
+        "numpy": numpy_state,
+        "torch": _to_text(th.get_rng_state()),
+        "cuda": [_to_text(state) for state in cuda],
+    }
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    numpy_state = states["numpy"]
+    numpy_state["state"]["key"] = np.array(numpy_state["state"]["key"], dtype=np.uint32)
+    np.random.set_state(numpy_state)
+    th.set_rng_state(_from_text(states["torch"]))
+    for index, state in enumerate(states["cuda"]):
+        th.cuda.set_rng_state(_from_text(state), index)
+
+
+def _to_text(state: th.Tensor) -> str:
+    return base64.b64encode(state.numpy().tobytes()).decode("ascii")
+
+
+def _from_text(text: str) -> th.Tensor:
+    return th.frombuffer(bytearray(base64.b64decode(text)), dtype=th.uint8)

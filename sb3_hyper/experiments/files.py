@@ -1,0 +1,49 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """
+    Write a file beside its place, then move it there.
+
+    :param path: The file to write or replace.
+    :return: A context with the path to write to; nothing happens to ``path`` if the block fails.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    try:
+        yield Path(name)
+        os.chmod(name, 0o644)  # a temporary file is private, a result is not
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """
+    :param path: The file to write or replace.
+    :param value: Plain data.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value), encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """
+    :param path: The file.
+    :return: What it holds; None if there is no such file.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    return None

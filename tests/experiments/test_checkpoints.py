@@ -1,0 +1,146 @@
+"""A run that is interrupted and resumed ends as one that is not."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3 import SAC, TD3
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_hyper.experiments.checkpoints import RepeatableResets, ResumableRun
+from sb3_hyper.experiments.files import read_json
+from tests.conftest import PointEnv
+
+TOTAL = 400
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAt(BaseCallback):
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def _on_step(self):
+        if self.num_timesteps == self.step:
+            raise Killed
+        return True
+
+
+def run(folder, env_id, algorithm=TD3, kill_at=None):
+    """Start or go on with a run, as a new process would."""
+    env, eval_env = (make_vec_env(env_id, seed=3, wrapper_class=RepeatableResets) for _ in range(2))
+    eval_callback = EvalCallback(eval_env, eval_freq=70, n_eval_episodes=2, log_path=str(folder), verbose=0)
+    resumable = ResumableRun(folder, TOTAL, eval_callback, save_freq=50)
+    model = resumable.load(algorithm, env, "cpu")
+    started_at = 0 if model is None else model.num_timesteps
+    if model is None:
+        n_actions = env.action_space.shape[0]
+        noise = NormalActionNoise(np.zeros(n_actions), 0.1 * np.ones(n_actions))
+        kwargs = {} if algorithm is SAC else {"action_noise": noise}
+        policy_kwargs = {"preset": "slim", "network_kwargs": {"widths": [16], "dynamic_widths": [8]}, "net_arch": [16]}
+        model = algorithm(
+            "HyperPolicy",
+            env,
+            1e-3,
+            learning_starts=120,
+            batch_size=16,
+            policy_kwargs=policy_kwargs,
+            seed=3,
+            device="cpu",
+            **kwargs,
+        )
+    callbacks = CallbackList([eval_callback, resumable, *([] if kill_at is None else [KillAt(kill_at)])])
+    try:
+        model.learn(TOTAL - started_at, callback=callbacks, reset_num_timesteps=False)
+    except Killed:
+        return started_at, None
+    return started_at, model
+
+
+@pytest.mark.parametrize(
+    ("env_id", "algorithm"),
+    [(PointEnv, TD3), (PointEnv, SAC), ("Hopper-v5", TD3), ("Pendulum-v1", SAC), ("Ant-v5", TD3)],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, env_id, algorithm):
+    _, whole = run(tmp_path / "whole", env_id, algorithm)
+    starts = [run(tmp_path / "killed", env_id, algorithm, kill_at)[0] for kill_at in (20, 333)]
+    start, resumed = run(tmp_path / "killed", env_id, algorithm)
+    assert starts == [0, 0]
+    if env_id != "Ant-v5":  # its first episode can outlast the run
+        assert 100 < start < 333
+    assert whole.num_timesteps == resumed.num_timesteps == TOTAL
+    state, resumed_state = whole.policy.state_dict(), resumed.policy.state_dict()
+    assert all(th.equal(state[name], resumed_state[name]) for name in state)
+    one, other = (read_json(tmp_path / name / "progress.json")["evaluations"] for name in ("whole", "killed"))
+    assert one["timesteps"] == other["timesteps"] == [70, 140, 210, 280, 350]
+    assert one["results"] == other["results"]
+    assert len(other["seconds"]) == 5
+    assert other["seconds"] == sorted(other["seconds"])
+
+
+def test_only_the_last_checkpoint_is_kept_and_none_in_the_end(tmp_path):
+    run(tmp_path, PointEnv, kill_at=333)
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-000000000300"]
+    resumable = ResumableRun(tmp_path, TOTAL, None, 50)
+    resumable.clean_up()
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_a_checkpoint_that_was_not_finished_is_ignored(tmp_path):
+    run(tmp_path, PointEnv, kill_at=333)
+    (tmp_path / "checkpoint-000000000350.tmp").mkdir()
+    start, model = run(tmp_path, PointEnv)
+    assert start == 300
+    assert model.num_timesteps == TOTAL
+
+
+class ForgetfulEnv(PointEnv):
+    """Its resets depend on more than its random state."""
+
+    resets = 0
+
+    def reset(self, seed=None, options=None):
+        _, info = super().reset(seed=seed, options=options)
+        ForgetfulEnv.resets += 1
+        self.state += ForgetfulEnv.resets
+        return self.state.copy(), info
+
+
+def test_an_environment_that_cannot_be_repeated_starts_again(tmp_path):
+    run(tmp_path, ForgetfulEnv, kill_at=333)
+    with pytest.warns(UserWarning, match="does not repeat its resets"):
+        start, model = run(tmp_path, ForgetfulEnv)
+    assert start == 0
+    assert model.num_timesteps == TOTAL
+
+
+@pytest.mark.parametrize("make_env", [lambda: make_vec_env(PointEnv, 2), lambda: VecNormalize(make_vec_env(PointEnv))])
+def test_what_cannot_be_resumed_is_refused(tmp_path, make_env):
+    eval_callback = EvalCallback(make_env(), verbose=0, warn=False)
+    model = TD3("HyperPolicy", make_env(), policy_kwargs={"preset": "slim"})
+    callbacks = [eval_callback, ResumableRun(tmp_path, 10, eval_callback, 5)]
+    with pytest.raises(ValueError, match="one training environment and without VecNormalize"):
+        model.learn(10, callback=callbacks)
+
+
+@pytest.mark.parametrize("env_id", ["HalfCheetah-v5", "Walker2d-v5", "PaperAnt-v4", "Reacher-v5"])
+@pytest.mark.parametrize("seed", [5, None])
+def test_resets_can_be_repeated(env_id, seed):
+    env, other = (RepeatableResets(gym.make(env_id)) for _ in range(2))
+    env.reset(seed=1)
+    first, _ = env.reset(seed=seed)
+    other.reset(seed=2)
+    second = other.repeat_reset(env.before_last_reset())
+    np.testing.assert_array_equal(first, second)
+    for _ in range(5):
+        action = env.action_space.sample()
+        one, reward, *_ = env.step(action)
+        another, other_reward, *_ = other.step(action)
+        np.testing.assert_array_equal(one, another)
+        assert reward == other_reward
