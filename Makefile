@@ -12,6 +12,8 @@ SEED = 0
 EVAL_FREQ = 5000
 EVAL_EPISODES = 10
 LOGS = logs
+STUDIES = slim-search critics-100k
+SLICE = 40m
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,6 +21,13 @@ help:  ## Show the targets
 train: $(VENV)/.zoo  ## Train an agent: ALGO=td3|sac ENV=... STEPS=... PRESET=slim|paper SEED=... LOGS=...
 	$(BIN)/python -m sb3_hyper.zoo train --algo $(ALGO) --env $(ENV) -n $(STEPS) --preset $(PRESET) --seed $(SEED) \
 		--eval-freq $(EVAL_FREQ) --eval-episodes $(EVAL_EPISODES) -f $(LOGS) --verbose 0 --progress --tensorboard-log $(LOGS)/tensorboard
+
+study: $(VENV)/.zoo  ## Go on with the studies in the background, one worker, in turn: STUDIES="..." SLICE=40m
+	mkdir -p logs/studies
+	nohup nice -n 19 sh -c 'left=1; while [ $$left = 1 ]; do left=0; for study in $(STUDIES); do \
+		$(BIN)/sb3-hyper study run $$study --time-limit $(SLICE); if [ $$? = 3 ]; then left=1; fi; done; done' \
+		>> logs/studies/log.txt 2>&1 &
+	@echo "Runs go on in the background: tail -f logs/studies/log.txt, $(BIN)/sb3-hyper study status NAME"
 
 test: $(VENV)/.dev  ## Run all tests
 	$(BIN)/pytest -n auto
@@ -49,4 +58,4 @@ $(VENV)/.%: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 .PRECIOUS: $(VENV)/.%
-.PHONY: help train test quick lint type format check clean
+.PHONY: help train study test quick lint type format check clean

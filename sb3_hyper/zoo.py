@@ -23,13 +23,11 @@ from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 import sb3_hyper  # noqa: F401 (registers policies and environments)
-from sb3_hyper.experiments.checkpoints import RepeatableResets, ResumableRun
+from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE, RepeatableResets, ResumableRun
 from sb3_hyper.experiments.evaluations import load_evaluations, write_csv
 from sb3_hyper.experiments.hyperparams import HYPERPARAMS, hyperparams_file
 from sb3_hyper.experiments.plots import plot_learning_curve
 from sb3_hyper.networks.spec import PRESETS
-
-BUSY = 75  # exit status when another process works on the run (EX_TEMPFAIL)
 
 
 class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
@@ -83,7 +81,7 @@ class ResumingExperimentManager(ExperimentManager):
         self.save_path = os.path.join(self.log_path, f"{self.env_name}_1")
         self.params_path = f"{self.save_path}/{self.env_name}"
         os.makedirs(self.save_path, exist_ok=True)
-        if (Path(self.save_path) / f"{self.env_name}.zip").is_file():
+        if (Path(self.save_path) / COMPLETE).is_file():
             print(f"Complete: {self.save_path}")
             sys.exit(0)
         self.lock = FileLock(Path(self.save_path) / "lock")
@@ -141,12 +139,12 @@ class ResumingExperimentManager(ExperimentManager):
 
     def save_trained_model(self, model: BaseAlgorithm) -> None:
         """
-        Save the model; its checkpoints are no longer needed.
+        Save the model, and mark the run as complete.
 
         :param model: The trained model.
         """
         super().save_trained_model(model)
-        self.run.clean_up()
+        self.run.finish()
 
 
 def _take_own_arguments(arguments: list[str]) -> tuple[list[str], bool]:

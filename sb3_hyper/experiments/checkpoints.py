@@ -22,7 +22,11 @@ from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_wrapper
 
+from sb3_hyper.experiments import provenance
 from sb3_hyper.experiments.files import read_json, write_json
+
+BUSY = 75  # exit status of a process that finds another at work on its run (EX_TEMPFAIL)
+COMPLETE = "complete"  # the file that marks a run whose end was reached and saved
 
 RandomState = dict[str, Any]
 
@@ -153,8 +157,9 @@ class ResumableRun(BaseCallback):
     def _on_training_end(self) -> None:
         self._report()
 
-    def clean_up(self) -> None:
-        """Remove the checkpoints of a run that is complete."""
+    def finish(self) -> None:
+        """Mark the run as complete, and remove its checkpoints."""
+        (self.folder / COMPLETE).touch()
         for folder in self._checkpoints():
             shutil.rmtree(folder)
 
@@ -171,6 +176,8 @@ class ResumableRun(BaseCallback):
             "total_timesteps": self.total_timesteps,
             "elapsed": self._elapsed(),
             "evaluations": {**_evaluations(self.eval_callback), "seconds": self.seconds},
+            "versions": provenance.versions(),
+            "commit": provenance.commit(),
         }
         write_json(self.folder / "progress.json", progress)
 

@@ -87,9 +87,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, env_id, algorithm):
 def test_only_the_last_checkpoint_is_kept_and_none_in_the_end(tmp_path):
     run(tmp_path, PointEnv, kill_at=333)
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-000000000300"]
-    resumable = ResumableRun(tmp_path, TOTAL, None, 50)
-    resumable.clean_up()
+    ResumableRun(tmp_path, TOTAL, None, 50).finish()
     assert not list(tmp_path.glob("checkpoint-*"))
+    assert (tmp_path / "complete").is_file()
 
 
 def test_a_checkpoint_that_was_not_finished_is_ignored(tmp_path):

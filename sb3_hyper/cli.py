@@ -1,0 +1,212 @@
+"""The command ``sb3-hyper``."""
+
+import argparse
+import re
+import signal
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.table import Table
+
+from sb3_hyper.experiments.cluster import RayEngine
+from sb3_hyper.experiments.local import LocalEngine
+from sb3_hyper.experiments.report import make_report, tables_latex, tables_markdown
+from sb3_hyper.experiments.results import merge_rows, read_results, read_rows
+from sb3_hyper.experiments.studies import Study, StudyError, load_study, study_names
+from sb3_hyper.experiments.workspace import Workspace
+
+UNFINISHED = 3  # exit status when runs are left that the same command would go on with
+UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def seconds(text: str) -> float:
+    """
+    :param text: A duration such as ``90m``, ``2h`` or ``45s``.
+    :return: Seconds.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"a duration such as 45s, 90m or 2h is expected, got {text!r}")
+    return float(match[1]) * UNITS[match[2]]
+
+
+def workspace_of(args: argparse.Namespace) -> Workspace:
+    """
+    :param args: The command line.
+    :return: The files of the study it names.
+    """
+    study = load_study(args.name)
+    folder = args.folder / study.name
+    return Workspace(study, folder, args.results / f"{study.name}.csv")
+
+
+def list_studies(args: argparse.Namespace, console: Console) -> int:
+    """Show the studies of this package."""
+    table = Table("study", "runs", "steps", "title")
+    for name in study_names():
+        study = load_study(name)
+        table.add_row(name, str(len(list(study.runs()))), f"{study.steps:,}", study.title)
+    console.print(table)
+    return 0
+
+
+def show_study(args: argparse.Namespace, console: Console) -> int:
+    """Show what a study consists of."""
+    study = load_study(args.name)
+    console.print(f"[bold]{study.title}[/]\n{study.description}")
+    console.print(f"{', '.join(study.environments)}; seeds 0 to {study.seeds - 1}; {study.steps:,} steps")
+    table = Table("variant", "label", "algorithm", "priority", f"settings on {study.environments[0]}")
+    for name, variant in study.variants.items():
+        settings = variant.settings(study.environments[0])
+        mark = " (baseline)" if name == study.baseline else ""
+        table.add_row(name + mark, variant.label, variant.algo, str(variant.priority), str(settings))
+    console.print(table)
+    return 0
+
+
+def run_study(args: argparse.Namespace, console: Console) -> int:
+    """Carry out what is left of a study."""
+    workspace = workspace_of(args)
+    if args.retry_failed:
+        for run in workspace.study.runs():
+            workspace.forgive(run)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        if args.engine == "ray":
+            done = RayEngine(workspace, args.workers, console).run()
+        else:
+            done = LocalEngine(workspace, args.workers or 1, args.time_limit, console).run()
+    except KeyboardInterrupt:
+        console.print("Interrupted: the same command goes on")
+        return 130
+    status = status_of(workspace, console)
+    if done:
+        return 0
+    console.print("Not all runs are done: the same command goes on (--retry-failed tries failed runs again)")
+    return UNFINISHED if status["pending"] + status["interrupted"] + status["running"] else 1
+
+
+def show_status(args: argparse.Namespace, console: Console) -> int:
+    """Show how far a study is."""
+    workspace = workspace_of(args)
+    workspace.collect()
+    status_of(workspace, console)
+    return 0
+
+
+def status_of(workspace: Workspace, console: Console) -> Counter[str]:
+    """
+    Print how far a study is.
+
+    :param workspace: Its files.
+    :param console: Where to.
+    :return: State -> number of runs.
+    """
+    states = workspace.states()
+    counts: Counter[str] = Counter(states.values())
+    table = Table("variant", *workspace.study.environments, title=f"{workspace.study.title}: seeds done")
+    for variant in workspace.study.variants:
+        cells = []
+        for environment in workspace.study.environments:
+            done = [
+                run
+                for run, state in states.items()
+                if state == "done" and (run.variant, run.environment) == (variant, environment)
+            ]
+            cells.append(str(len(done)))
+        table.add_row(variant, *cells)
+    console.print(table)
+    console.print(", ".join(f"{number} {state}" for state, number in counts.items()))
+    for run, state in states.items():
+        if state == "failed":
+            console.print(f"[red]failed[/] {run.label}: {workspace.failure(run)} (log: {workspace.log_path(run)})")
+    console.print(f"Results: {workspace.results}")
+    return counts
+
+
+def report_study(args: argparse.Namespace, console: Console) -> int:
+    """Turn what is there into a page."""
+    workspace = workspace_of(args)
+    workspace.collect()
+    results = read_results(workspace.results)
+    if args.format == "markdown":
+        print(tables_markdown(workspace.study, results))
+    elif args.format == "latex":
+        print(tables_latex(workspace.study, results))
+    else:
+        output = args.output or workspace.folder / "report.html"
+        make_report(workspace.study, results, output)
+        console.print(f"Report: {output}")
+    return 0
+
+
+def merge_results(args: argparse.Namespace, console: Console) -> int:
+    """Bring rows from other machines in."""
+    study: Study = load_study(args.name)
+    target = args.results / f"{study.name}.csv"
+    for path in args.files:
+        if not path.is_file():
+            raise StudyError(f"There is no file {path}")
+        rows = [row for row in read_rows(path) if row["study"] == study.name]
+        console.print(f"{path}: {merge_rows(target, rows)} new rows of {len(rows)}")
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """
+    :return: The parser of the command line.
+    """
+    parser = argparse.ArgumentParser(prog="sb3-hyper", description="Hypernetworks for Stable-Baselines3")
+    topics = parser.add_subparsers(required=True, metavar="study")
+    study = topics.add_parser("study", help="studies: many runs, one table")
+    commands = study.add_subparsers(required=True, metavar="list|show|run|status|report|merge")
+
+    commands.add_parser("list", help="the studies of this package").set_defaults(function=list_studies)
+    show = commands.add_parser("show", help="what a study consists of")
+    run = commands.add_parser("run", help="carry out what is left of a study")
+    status = commands.add_parser("status", help="how far a study is")
+    report = commands.add_parser("report", help="tables and figures of what is there")
+    merge = commands.add_parser("merge", help="bring in results from another machine")
+    functions = {show: show_study, run: run_study, status: show_status, report: report_study, merge: merge_results}
+    for command, function in functions.items():
+        command.set_defaults(function=function)
+        command.add_argument("name", help="a study of this package, or a YAML file")
+        command.add_argument("--folder", type=Path, default=Path("logs/studies"), help="runs lie below (default: %(default)s)")
+        command.add_argument(
+            "--results", type=Path, default=Path("benchmarks/results"), help="folder of the CSV files (default: %(default)s)"
+        )
+    run.add_argument("--workers", type=int, help="runs at a time (default: 1; with Ray as many as there are processors)")
+    run.add_argument("--time-limit", type=seconds, help="stop after 45s, 90m, 2h ...; what was interrupted can go on")
+    run.add_argument("--engine", choices=["local", "ray"], default="local")
+    run.add_argument("--retry-failed", action="store_true", help="try runs again that failed before")
+    report.add_argument("--output", type=Path, help="the HTML file (default: report.html in the study's folder)")
+    report.add_argument("--format", choices=["html", "markdown", "latex"], default="html")
+    merge.add_argument("files", type=Path, nargs="+", help="CSV files of results")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    :param arguments: The command line; that of the process by default.
+    :return: Exit status.
+    """
+    args = make_parser().parse_args(arguments)
+    try:
+        return args.function(args, Console())
+    except (StudyError, ImportError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""The rows of a study: one CSV, one row per evaluation."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from sb3_hyper.experiments.files import replacing
+
+KEYS = ("study", "variant", "environment", "seed", "step")
+FIXED = (*KEYS[:2], "algorithm", *KEYS[2:], "seconds", "versions", "commit")
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """
+    What the evaluations of one run gave.
+
+    :param study: Name of the study.
+    :param variant: Name of the variant.
+    :param algorithm: rl-zoo3's name of the algorithm.
+    :param environment: Id of the environment.
+    :param seed: Seed of the run.
+    :param steps: Environment steps at each evaluation, ``(n_evaluations,)``
+    :param returns: Undiscounted returns of the evaluation episodes, ``(n_evaluations, n_episodes)``
+    :param seconds: Seconds of training and evaluating until each evaluation, ``(n_evaluations,)``
+    :param versions: Versions of what ran, as text.
+    :param commit: The package's git commit, if known.
+    """
+
+    study: str
+    variant: str
+    algorithm: str
+    environment: str
+    seed: int
+    steps: np.ndarray
+    returns: np.ndarray
+    seconds: np.ndarray
+    versions: str = ""
+    commit: str = ""
+
+    @property
+    def curve(self) -> np.ndarray:
+        """Mean return of each evaluation, ``(n_evaluations,)``."""
+        return self.returns.mean(axis=1)
+
+    def rows(self) -> list[Row]:
+        """
+        :return: One row per evaluation.
+        """
+        shared = {name: str(getattr(self, name)) for name in FIXED if name not in ("step", "seconds")}
+        return [
+            shared
+            | {"step": str(int(step)), "seconds": f"{seconds:.1f}"}
+            | {f"return_{episode}": f"{value:.2f}" for episode, value in enumerate(returns)}
+            for step, seconds, returns in zip(self.steps, self.seconds, self.returns, strict=True)
+        ]
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """
+    :param path: The CSV file.
+    :return: Its rows; none if there is no such file.
+    :raises ValueError: If it is not a file of results.
+    """
+    if not Path(path).is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = set(FIXED) - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f"{path} holds no results of studies: columns {', '.join(sorted(missing))} are missing")
+        return list(reader)
+
+
+def read_results(path: str | Path) -> list[RunResult]:
+    """
+    :param path: The CSV file.
+    :return: Its runs, in the order of the file.
+    """
+    runs: dict[tuple[str, ...], list[Row]] = {}
+    for row in read_rows(path):
+        runs.setdefault(tuple(row[key] for key in KEYS[:-1]), []).append(row)
+    return [_run(rows) for rows in runs.values()]
+
+
+def _run(rows: Sequence[Row]) -> RunResult:
+    rows = sorted(rows, key=lambda row: int(row["step"]))
+    first = rows[0]
+    columns = [name for name in first if name.startswith("return_") and first[name]]
+    return RunResult(
+        study=first["study"],
+        variant=first["variant"],
+        algorithm=first["algorithm"],
+        environment=first["environment"],
+        seed=int(first["seed"]),
+        steps=np.array([int(row["step"]) for row in rows]),
+        returns=np.array([[float(row[name]) for name in columns] for row in rows]),
+        seconds=np.array([float(row["seconds"]) for row in rows]),
+        versions=first["versions"],
+        commit=first["commit"],
+    )
+
+
+def merge_rows(path: str | Path, rows: Iterable[Row]) -> int:
+    """
+    Add rows to a CSV file. Rows that are there already stay as they are, so merging twice is merging once.
+
+    :param path: The file; it is made if need be, and replaced whole.
+    :param rows: The rows.
+    :return: How many rows were new.
+    :raises ValueError: If a row is there with other returns: one of the two is not what it says.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        merged = {tuple(row[key] for key in KEYS): row for row in read_rows(path)}
+        before = len(merged)
+        for row in rows:
+            key = tuple(row[name] for name in KEYS)
+            there = merged.setdefault(key, row)
+            if _returns(there) != _returns(row):
+                raise ValueError(f"{path} holds other returns for {', '.join(key)}")
+        if len(merged) > before:
+            _write(path, list(merged.values()))
+        return len(merged) - before
+
+
+def _returns(row: Row) -> list[str]:
+    return [row[name] for name in sorted(row) if name.startswith("return_") and row[name]]
+
+
+def _write(path: Path, rows: list[Row]) -> None:
+    def order(row: Row) -> tuple[str, str, str, int, int]:
+        return row["study"], row["variant"], row["environment"], int(row["seed"]), int(row["step"])
+
+    ordered: list[Row] = sorted(rows, key=order)
+    n_episodes = max(len(_returns(row)) for row in rows)
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        names = [*FIXED[:6], "seconds", *(f"return_{episode}" for episode in range(n_episodes)), "versions", "commit"]
+        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(ordered)

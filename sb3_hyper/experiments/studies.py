@@ -1,0 +1,196 @@
+"""What a study is: a named list of training runs, written in YAML."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from sb3_hyper.experiments.hyperparams import HYPERPARAMS
+
+DEFINITIONS = Path(str(resources.files("sb3_hyper.experiments") / "definitions"))
+
+
+class StudyError(ValueError):
+    """A study's definition, or its use, is wrong; the message says how."""
+
+
+class Variant(BaseModel):
+    """
+    One arm of a study: an algorithm with its hyperparameters.
+
+    ``hyperparams`` replace entries of the file's (``policy_kwargs`` entry by entry), as rl-zoo3's ``-params`` do.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    algo: str = Field("td3", description="rl-zoo3's name of the algorithm")
+    file: str | None = Field(None, description="one of this package's hyperparameter files, e.g. td3; none: start empty")
+    hyperparams: dict[str, Any] = Field(default_factory=dict)
+    label: str = ""
+    priority: int = Field(1, description="runs of a lower number come first")
+
+    def settings(self, environment: str) -> dict[str, Any]:
+        """
+        :param environment: Id of the environment.
+        :return: The complete rl-zoo3 hyperparameters.
+        """
+        settings: dict[str, Any] = {}
+        if self.file is not None:
+            entries = yaml.safe_load((HYPERPARAMS / f"{self.file}.yml").read_text(encoding="utf-8"))
+            settings = copy.deepcopy(entries.get(environment, entries["default"]))
+        for key, value in self.hyperparams.items():
+            if isinstance(value, dict) and isinstance(settings.get(key), dict):
+                settings[key] = settings[key] | value
+            else:
+                settings[key] = value
+        return settings
+
+    @model_validator(mode="after")
+    def _check(self) -> "Variant":
+        if self.file is not None and not (HYPERPARAMS / f"{self.file}.yml").is_file():
+            files = ", ".join(sorted(path.stem for path in HYPERPARAMS.glob("*.yml")))
+            raise ValueError(f"file {self.file!r} is not one of {files}")
+        if "policy" not in self.settings("default"):
+            raise ValueError("neither the file nor hyperparams names a policy")
+        return self
+
+
+class Study(BaseModel):
+    """A study. Every variant runs on every environment with seeds 0 to ``seeds - 1``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    title: str
+    description: str = ""
+    environments: list[str] = Field(min_length=1)
+    seeds: PositiveInt
+    steps: PositiveInt
+    eval_freq: PositiveInt = 5000
+    eval_episodes: PositiveInt = 10
+    threads: PositiveInt = 1
+    baseline: str
+    variants: dict[str, Variant] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Study":
+        for name, variant in self.variants.items():
+            if not name.replace("-", "_").isidentifier():
+                raise ValueError(f"variant {name!r}: letters, digits, - and _ only")
+            variant.label = variant.label or name
+        if self.baseline not in self.variants:
+            raise ValueError(f"baseline {self.baseline!r} is not one of the variants {', '.join(self.variants)}")
+        if self.steps < self.eval_freq:
+            raise ValueError(f"steps ({self.steps}) end before the first evaluation (eval_freq {self.eval_freq})")
+        return self
+
+    def runs(self) -> "Iterator[Run]":
+        """
+        All runs in their order: by priority, then seed by seed, so that the table is balanced at any time.
+
+        :return: The runs.
+        """
+        for priority in sorted({variant.priority for variant in self.variants.values()}):
+            for seed in range(self.seeds):
+                for environment in self.environments:
+                    for name, variant in self.variants.items():
+                        if variant.priority == priority:
+                            yield Run(self, name, environment, seed)
+
+
+@dataclass(frozen=True)
+class Run:
+    """
+    One training run of a study.
+
+    :param study: The study.
+    :param variant: Name of the variant.
+    :param environment: Id of the environment.
+    :param seed: Its seed.
+    """
+
+    study: Study = field(hash=False, repr=False)
+    variant: str
+    environment: str
+    seed: int
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What names the run in the results."""
+        return self.study.name, self.variant, self.environment, str(self.seed)
+
+    @property
+    def label(self) -> str:
+        """The run's name, which is also its folder below the study's."""
+        return f"{self.variant}/{self.environment.replace('/', '-')}/seed-{self.seed}"
+
+    @property
+    def algo(self) -> str:
+        """The algorithm."""
+        return self.study.variants[self.variant].algo
+
+    def settings(self) -> dict[str, Any]:
+        """
+        :return: Contents of the run's hyperparameter file.
+        """
+        settings = self.study.variants[self.variant].settings(self.environment)
+        settings["n_timesteps"] = self.study.steps
+        # a buffer longer than the run would only make checkpoints larger
+        settings["buffer_size"] = min(settings.get("buffer_size", self.study.steps), self.study.steps)
+        return {self.environment: settings}
+
+    def arguments(self) -> list[str]:
+        """
+        :return: Arguments of ``python -m sb3_hyper.zoo`` that start the run or go on with it, from within its folder.
+        """
+        study = self.study
+        options = {
+            "--algo": self.algo,
+            "--env": self.environment,
+            "-n": study.steps,
+            "--seed": self.seed,
+            "--eval-freq": study.eval_freq,
+            "--eval-episodes": study.eval_episodes,
+            "--num-threads": study.threads,
+            "--conf-file": "settings.yml",
+            "-f": ".",
+            "--verbose": 0,
+            "--log-interval": -2,
+        }
+        return ["train", "--resume", *(str(word) for option in options.items() for word in option)]
+
+
+def load_study(name: str) -> Study:
+    """
+    Load a definition.
+
+    :param name: Name of a study in this package, or path of a YAML file.
+    :return: The study.
+    :raises StudyError: If there is none, or it is not a valid definition; the message names file and key.
+    """
+    path = Path(name) if name.endswith((".yml", ".yaml")) else DEFINITIONS / f"{name}.yml"
+    if not path.is_file():
+        raise StudyError(f"There is no study {name!r}. Known: {', '.join(study_names())}, or the path of a YAML file.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise StudyError(f"{path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise StudyError(f"{path} holds no study: a mapping of keys is expected, got {type(content).__name__}")
+    try:
+        return Study(**{"name": path.stem, **content})
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, fault['loc'])) or 'study'}: {fault['msg']}" for fault in error.errors()]
+        raise StudyError("\n".join([f"{path}:", *lines])) from error
+
+
+def study_names() -> list[str]:
+    """
+    :return: Names of the studies in this package.
+    """
+    return sorted(path.stem for path in DEFINITIONS.glob("*.yml"))

@@ -1,0 +1,200 @@
+"""Figures of a study, from the runs that there are. Nothing is extrapolated, and pyplot is left alone."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, PercentFormatter
+
+from sb3_hyper.experiments.results import RunResult
+from sb3_hyper.experiments.statistics import common_curves, interquartile_mean, performance_profile
+from sb3_hyper.experiments.study_runs import Estimate, StudyRuns, count, estimate, final, mean
+
+INK = "#2b2b2b"  # of text and axes; a page may replace it by its own
+BASELINE = "#7f7f7f"
+# Okabe and Ito's palette, which the colour-blind can tell apart, without yellow and black, and with its two light
+# colours darkened: each stands out from white and from black by 3 : 1
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#c465a0", "#b98300", "#3a97d0")
+N_POINTS = 100  # of a curve against time
+
+
+def colours(runs: StudyRuns) -> dict[str, str]:
+    """
+    :param runs: The runs of a study.
+    :return: Variant -> its colour, which does not depend on what has been run.
+    """
+    others = [variant for variant in runs.study.variants if variant != runs.study.baseline]
+    return {runs.study.baseline: BASELINE, **dict(zip(others, itertools.cycle(PALETTE), strict=False))}
+
+
+def groups(runs: StudyRuns, variants: Sequence[str]) -> list[list[str]]:
+    """
+    Spread variants over as few figures as have colours for them.
+
+    :param runs: The runs of a study.
+    :param variants: The variants to draw.
+    :return: Groups of variants of different colours, each with the baseline, if that is among them.
+    """
+    names = [name for name in runs.study.variants if name != runs.study.baseline]
+    n_figures = max(1, -(-len(names) // len(PALETTE)))
+    size = max(1, -(-len(names) // n_figures))
+    parts = [[name for name in names[start : start + size] if name in variants] for start in range(0, len(names), size)]
+    baseline = [runs.study.baseline] if runs.study.baseline in variants else []
+    return [baseline + part for part in parts if part] or [baseline]
+
+
+def learning_curves(runs: StudyRuns, variants: Sequence[str], against: Literal["steps", "time"] = "steps") -> Figure:
+    """
+    One panel per environment: mean over seeds, and its 95 % bootstrap interval where there are two seeds or more.
+
+    A curve ends where the shortest of its runs ends.
+
+    :param runs: The runs of a study.
+    :param variants: The variants to draw.
+    :param against: What to draw against.
+    :return: The figure.
+    """
+    environments = [name for name in runs.study.environments if any(runs.drawn(variant, name) for variant in variants)]
+    n_columns = 2 if len(environments) in (2, 4) else min(3, len(environments))
+    n_rows = -(-len(environments) // n_columns)
+    figure = Figure(figsize=(9.0 if n_columns > 1 else 6.4, 3.0 * n_rows + 0.8), layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).flat
+    cells = {(variant, name): runs.drawn(variant, name) for variant in variants for name in environments}
+    unit, seconds = _time_unit([run for cell in cells.values() for run in cell])
+    for environment, axes in itertools.zip_longest(environments, panels):
+        if environment is None:
+            axes.set_visible(False)
+            continue
+        for variant in variants:
+            if not (cell := cells[variant, environment]):
+                continue
+            positions = [run.steps if against == "steps" else run.seconds / seconds for run in cell]
+            n_points = None if against == "steps" else N_POINTS
+            x, curves = common_curves(positions, [run.curve for run in cell], n_points)
+            _draw(axes, x, estimate([curves], mean), colours(runs)[variant])
+        x_label = "Environment steps" if against == "steps" else f"Wall-clock time ({unit})"
+        _finish(axes, x_label, "Return", environment)
+        if against == "steps":
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    labels = {variant: _seeds(runs, [cells[variant, name] for name in environments]) for variant in variants}
+    _legend(figure, runs, labels)
+    return figure
+
+
+def sample_efficiency(runs: StudyRuns, variants: Sequence[str]) -> Figure:
+    """
+    Interquartile mean of the normalised returns of all environments against steps, with its bootstrap interval.
+
+    :param runs: The runs of a study.
+    :param variants: Comparable variants.
+    :return: The figure.
+    """
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(1, color=BASELINE, linewidth=0.8, linestyle=(0, (4, 4)))
+    for variant in variants:
+        steps, tasks = runs.normalised_curves(variant)
+        _draw(axes, steps, estimate(tasks, interquartile_mean), colours(runs)[variant])
+    _finish(axes, "Environment steps", "IQM of normalised return")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    _legend(figure, runs, {variant: _seeds(runs, _cells(runs, variant)) for variant in variants})
+    return figure
+
+
+def profile(runs: StudyRuns, variants: Sequence[str]) -> Figure:
+    """
+    Performance profile: the share of runs whose normalised final score is above each threshold.
+
+    :param runs: The runs of a study.
+    :param variants: Comparable variants.
+    :return: The figure.
+    """
+    scores = {variant: runs.normalised(final, variant) for variant in variants}
+    known = np.concatenate([task[np.isfinite(task)] for tasks in scores.values() for task in tasks])
+    thresholds = np.linspace(min(0, known.min(initial=0)), 1.02 * known.max(initial=1), 201)
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for variant, tasks in scores.items():
+        shares = estimate(tasks, lambda pooled: performance_profile([pooled], thresholds))
+        _draw(axes, thresholds, shares, colours(runs)[variant])
+    _finish(axes, "Normalised final score τ", "Share of runs above τ")
+    axes.set_ylim(-0.02, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    _legend(figure, runs, {variant: _seeds(runs, _cells(runs, variant)) for variant in variants})
+    return figure
+
+
+def improvement(runs: StudyRuns, variants: Sequence[str]) -> Figure:
+    """
+    Probability that a variant's final score is above the baseline's, as horizontal intervals.
+
+    :param runs: The runs of a study.
+    :param variants: Comparable variants other than the baseline.
+    :return: The figure.
+    """
+    figure = Figure(figsize=(6.4, 1.2 + 0.38 * len(variants)), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(0.5, color=BASELINE, linewidth=0.8, linestyle=(0, (4, 4)))
+    for row, variant in enumerate(variants):
+        value, low, high = runs.improvement(variant)
+        axes.plot([low, high], [row, row], color=colours(runs)[variant], linewidth=5, alpha=0.45, solid_capstyle="butt")
+        axes.plot(value, row, marker="o", markersize=7, color=colours(runs)[variant])
+    labels = [f"{_plain(runs.study.variants[name].label)} ({_seeds(runs, _cells(runs, name))})" for name in variants]
+    _finish(axes, f"P(final score above that of {_plain(runs.study.variants[runs.study.baseline].label)})", "")
+    axes.set_yticks(range(len(variants)), labels)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(visible=False, axis="y")
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(variants) - 0.5, -0.5))
+    return figure
+
+
+def _draw(axes: Axes, x: np.ndarray, curve: Estimate, colour: str) -> None:
+    axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+    # a curve of one evaluation is a point
+    axes.plot(x, curve.value, color=colour, linewidth=1.8, marker="o" if len(x) == 1 else None, markersize=4)
+
+
+def _finish(axes: Axes, x_label: str, y_label: str, title: str = "") -> None:
+    axes.set_xlabel(x_label, color=INK)
+    axes.set_ylabel(y_label, color=INK)
+    axes.set_title(_plain(title), color=INK, fontsize="medium", fontweight="bold", loc="left")
+    axes.tick_params(colors=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["bottom", "left"]].set_color(INK)
+    axes.grid(color=BASELINE, alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.patch.set_visible(False)
+    axes.figure.patch.set_visible(False)
+
+
+def _legend(figure: Figure, runs: StudyRuns, seeds: dict[str, str]) -> None:
+    labels = [f"{_plain(runs.study.variants[variant].label)} ({text})" for variant, text in seeds.items()]
+    handles = [Line2D([], [], color=colours(runs)[variant], linewidth=2.5) for variant in seeds]
+    per_row = max(1, int(figure.get_figwidth() * 11 // (max(map(len, labels)) + 6)))  # 11 letters to the inch
+    n_columns = -(-len(labels) // -(-len(labels) // per_row))
+    figure.legend(handles, labels, loc="outside upper center", ncols=n_columns, frameon=False, labelcolor=INK)
+
+
+def _cells(runs: StudyRuns, variant: str) -> list[list[RunResult]]:
+    return [runs.finished(variant, environment) for environment in runs.bounds()]
+
+
+def _seeds(runs: StudyRuns, cells: Sequence[Sequence[RunResult]]) -> str:
+    drawn = [cell for cell in cells if cell]
+    unfinished = not all(runs.is_finished(run) for cell in drawn for run in cell)
+    return count({len(cell) for cell in drawn}, "seed") + (", unfinished" if unfinished else "")
+
+
+def _time_unit(runs: Sequence[RunResult]) -> tuple[str, int]:
+    longest = max(float(run.seconds[-1]) for run in runs)
+    return ("hours", 3600) if longest > 7200 else ("minutes", 60) if longest > 120 else ("seconds", 1)
+
+
+def _plain(text: str) -> str:
+    """One line, in which no dollar sign starts a formula."""
+    return " ".join(text.split()).replace("$", r"\$")

@@ -1,0 +1,256 @@
+"""Tables of a study, from its finished runs: computed once, written as text, Markdown or LaTeX."""
+
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from sb3_hyper.experiments.results import RunResult
+from sb3_hyper.experiments.statistics import highest_score, interquartile_mean, steps_to_reach
+from sb3_hyper.experiments.study_runs import Estimate, Score, StudyRuns, area, count, estimate, final, mean
+
+NONE = "-"
+LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"±": r"$\pm$", "−": "$-$", "×": r"$\times$", "–": "--", "[": "{[}", "]": "{]}", "<": r"\textless{}", ">": r"\textgreater{}"}
+)
+MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\|*_`<"})
+
+
+@dataclass(frozen=True)
+class Table:
+    """
+    A table, its cells as plain text.
+
+    :param key: Short name.
+    :param title: What it shows.
+    :param caption: How to read it, and how many seeds stand behind it.
+    :param header: Names of the columns.
+    :param rows: The rows.
+    :param n_names: How many columns at the left hold names; the others hold numbers. If it is two, the first one names
+        groups of rows.
+    """
+
+    key: str
+    title: str
+    caption: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    n_names: int = 1
+
+    def groups(self) -> list[list[tuple[str, ...]]]:
+        """
+        :return: The rows, group by group.
+        """
+        if self.n_names < 2:
+            return [self.rows]
+        return [list(rows) for _, rows in groupby(self.rows, key=lambda row: row[0])]
+
+    def markdown(self) -> str:
+        """
+        :return: The table in GitHub's Markdown.
+        """
+
+        def line(cells: tuple[str, ...]) -> str:
+            return "| " + " | ".join(_line(cell).translate(MARKDOWN) for cell in cells) + " |"
+
+        rule = "|" + "|".join("---" if column < self.n_names else "---:" for column in range(len(self.header))) + "|"
+        words = _line(f"{self.title}. {self.caption}").translate(MARKDOWN)
+        return "\n".join([words, "", line(self.header), rule, *map(line, self.rows)]) + "\n"
+
+    def latex(self) -> str:
+        """
+        :return: The table in LaTeX; it needs the package booktabs.
+        """
+
+        def line(cells: tuple[str, ...]) -> str:
+            return " & ".join(_line(cell).translate(LATEX) for cell in cells) + r" \\"
+
+        body: list[str] = []
+        for rows in self.groups():
+            body += [r"\midrule", *map(line, rows)]
+        words = textwrap.fill(_line(f"{self.title}. {self.caption}").translate(LATEX), 100, break_long_words=False)
+        columns = "l" * self.n_names + "r" * (len(self.header) - self.n_names)
+        start = [r"\begin{table}", r"\centering", rf"\caption{{{words}}}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+        return "\n".join([*start, line(self.header), *body, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+
+
+def study_tables(runs: StudyRuns) -> list[Table]:
+    """
+    :param runs: The runs of a study.
+    :return: The tables there is something for, that of the runs first.
+    """
+    tables = [progress(runs), scores(runs), pace(runs), aggregates(runs), normalisation(runs)]
+    return [table for table in tables if table.rows]
+
+
+def progress(runs: StudyRuns) -> Table:
+    """
+    :param runs: The runs of a study.
+    :return: How many seeds have finished in each cell.
+    """
+
+    def cell(variant: str, environment: str) -> str:
+        n_finished = len(runs.finished(variant, environment))
+        n_unfinished = len(runs.all(variant, environment)) - n_finished
+        return f"{n_finished} of {runs.study.seeds}" + (f" (+{n_unfinished})" if n_unfinished else "")
+
+    environments = runs.study.environments
+    rows = [
+        (variant.label, *(cell(name, environment) for environment in environments))
+        for name, variant in runs.study.variants.items()
+    ]
+    caption = "Finished seeds of those planned; in brackets those that have evaluations, but not all of them yet."
+    return Table("runs", "Runs so far", caption, ("Variant", *environments), rows)
+
+
+def scores(runs: StudyRuns) -> Table:
+    """
+    :param runs: The runs of a study.
+    :return: Final scores, highest scores, areas under the curve.
+    """
+
+    def row(variant: str, environment: str) -> tuple[str, ...]:
+        def score(function: Score) -> np.ndarray:
+            return runs.scores(function, variant, environment)
+
+        highest = score(lambda run: highest_score(run.curve))
+        return (
+            interval(estimate([score(final)], mean)),
+            _numbers("{} ± {}", highest.mean(), highest.std()),
+            interval(estimate([score(area)], mean)),
+        )
+
+    caption = (
+        "Final: mean of the last five evaluations. Area: return averaged over all steps, from the area under the learning "
+        "curve. Both with 95 % bootstrap intervals over seeds, if there are two or more. Highest: the best evaluation of "
+        "each run, mean ± standard deviation, as in the paper's tables; it is biased upwards. " + _behind(runs)
+    )
+    header = ("Environment", "Variant", "Seeds", "Final score", "Highest", "Area under the curve")
+    return Table("scores", "Scores", caption, header, list(_rows(runs, row)), n_names=2)
+
+
+def pace(runs: StudyRuns) -> Table:
+    """
+    :param runs: The runs of a study.
+    :return: Steps to the baseline's final score; wall-clock time.
+    """
+
+    def row(variant: str, environment: str) -> tuple[str, ...]:
+        baseline = runs.study.baseline
+        target = runs.scores(final, baseline, environment)
+        seconds = np.median(runs.scores(_seconds, variant, environment))
+        times = runs.scores(_seconds, baseline, environment)
+        ratio = f"{seconds / np.median(times):.2f} ×" if len(times) else NONE
+        reach = _reach(runs.finished(variant, environment), target.mean()) if len(target) else NONE
+        return reach, f"{seconds:.1f}", ratio
+
+    label = runs.study.variants[runs.study.baseline].label
+    caption = (
+        f"Steps after which the learning curve first reaches the mean final score of {label}: median over seeds, and how "
+        "many of them got there (those that did not count as later than all others). Seconds per 1000 steps, training and "
+        f"evaluating, and their ratio to {label}: median over seeds; what else the machine did is in them. " + _behind(runs)
+    )
+    header = ("Environment", "Variant", "Seeds", "Steps to baseline", "Seconds", "Ratio")
+    return Table("pace", "Pace", caption, header, list(_rows(runs, row)), n_names=2)
+
+
+def aggregates(runs: StudyRuns) -> Table:
+    """
+    :param runs: The runs of a study.
+    :return: Normalised scores over environments, and the probability of improvement.
+    """
+    environments, rows = list(runs.bounds()), []
+    for variant in runs.comparable():
+        final_scores, areas = runs.normalised(final, variant), runs.normalised(area, variant)
+        cells = [interval(estimate(tasks, interquartile_mean), 2) for tasks in (final_scores, areas)]
+        better = NONE if variant == runs.study.baseline else interval(runs.improvement(variant), 2)
+        n_runs = str(sum(map(len, final_scores)))
+        rows.append((runs.study.variants[variant].label, n_runs, *cells, better))
+    places = count([len(environments)], "environment")
+    caption = (
+        f"Interquartile means (IQM) of normalised scores, the runs of {places} pooled "
+        f"({', '.join(environments)}; {runs.n_seeds(runs.comparable(), environments)} each), and the probability that a "
+        "run's final score is above the baseline's; 95 % stratified bootstrap intervals. " + " ".join(missing(runs))
+    )
+    header = ("Variant", "Runs", "IQM of final scores", "IQM of areas", "P(improvement)")
+    return Table("aggregates", "Over environments", caption.strip(), header, rows)
+
+
+def normalisation(runs: StudyRuns) -> Table:
+    """
+    :param runs: The runs of a study.
+    :return: What normalised scores are made of.
+    """
+    bounds, left_out = runs.bounds(), runs.left_out()
+    rows = []
+    for environment in runs.study.environments:
+        low = runs.random_returns.get(environment)
+        high = bounds.get(environment, (None, None))[1]
+        n_seeds = len(runs.finished(runs.study.baseline, environment))
+        cells = [NONE if value is None else _numbers("{}", value) for value in (low, high)]
+        rows.append((environment, *cells, str(n_seeds), left_out.get(environment, "")))
+    caption = (
+        "Normalised score = (score - random) / (final score of the baseline - random), in each environment, where random "
+        "is the mean return of uniformly random actions. Intervals take both ends of the scale as given."
+    )
+    header = ("Environment", "Random", "Baseline's final score", "Its seeds", "Left out because")
+    return Table("normalisation", "Normalisation", caption, header, rows if runs.finished() else [])
+
+
+def missing(runs: StudyRuns) -> list[str]:
+    """
+    :param runs: The runs of a study.
+    :return: Sentences on what the aggregates leave out.
+    """
+    notes = [f"Left out: {environment} ({reason})." for environment, reason in runs.left_out().items()]
+    for name, variant in runs.study.variants.items():
+        absent = [environment for environment in runs.bounds() if not runs.finished(name, environment)]
+        if absent and runs.finished(name):
+            notes.append(f"{variant.label} is not there yet: no finished run on {', '.join(absent)}.")
+    return notes
+
+
+def interval(values: Estimate, decimals: int | None = None) -> str:
+    """
+    :param values: A number and its interval.
+    :param decimals: Decimals; None for as many as the size of the numbers asks for.
+    :return: The number, and the interval if there is one.
+    """
+    return _numbers("{}" if np.isnan(values.low) else "{} [{}, {}]", *values, decimals=decimals)
+
+
+def _rows(runs: StudyRuns, row: Callable[[str, str], tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    for environment in runs.study.environments:
+        for name, variant in runs.study.variants.items():
+            if finished := runs.finished(name, environment):
+                yield environment, variant.label, str(len(finished)), *row(name, environment)
+
+
+def _behind(runs: StudyRuns) -> str:
+    return f"Each row: {runs.n_seeds()}."
+
+
+def _seconds(run: RunResult) -> float:
+    return float(1000 * run.seconds[-1] / run.steps[-1])
+
+
+def _reach(runs: list[RunResult], target: float) -> str:
+    steps = np.array([steps_to_reach(run.steps, run.curve, target) for run in runs])
+    median = np.median(np.where(np.isnan(steps), np.inf, steps))
+    number = f"{median / 1000:.1f}k" if np.isfinite(median) else NONE
+    return f"{number} ({np.isfinite(steps).sum()} of {len(steps)})"
+
+
+def _numbers(template: str, *values: float, decimals: int | None = None) -> str:
+    if decimals is None:
+        largest = np.max(np.abs(values), initial=0, where=np.isfinite(values))
+        decimals = 0 if largest >= 100 else 1 if largest >= 10 else 2
+    return template.format(*(f"{value:.{decimals}f}".replace("-", "−") for value in values))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,228 @@
+"""Where the runs of a study live, what state each is in, and how one is carried out."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+import yaml
+from filelock import FileLock, Timeout
+
+from sb3_hyper.experiments.checkpoints import COMPLETE
+from sb3_hyper.experiments.files import read_json, replacing
+from sb3_hyper.experiments.results import KEYS, Row, RunResult, merge_rows, read_rows
+from sb3_hyper.experiments.studies import Run, Study
+
+State = Literal["done", "failed", "running", "interrupted", "pending"]
+LOG_LINES = 30  # of a failed run's log, kept with the failure
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """
+    The files of a study: a folder for each run, and one CSV with the results of all.
+
+    :param study: The study.
+    :param folder: Its runs' folders lie below this one.
+    :param results: The CSV file.
+    """
+
+    study: Study
+    folder: Path
+    results: Path
+
+    def run_folder(self, run: Run) -> Path:
+        """
+        :param run: A run.
+        :return: Its folder.
+        """
+        return self.folder / run.label
+
+    def training_folder(self, run: Run) -> Path:
+        """
+        :param run: A run.
+        :return: The folder that rl-zoo3 makes for it.
+        """
+        return self.run_folder(run) / run.algo / f"{run.environment.replace('/', '-')}_1"
+
+    def command(self, run: Run) -> list[str]:
+        """
+        :param run: A run.
+        :return: The command that carries it out, or goes on with it, within its folder.
+        """
+        return [sys.executable, "-m", "sb3_hyper.zoo", *run.arguments()]
+
+    def prepare(self, run: Run) -> None:
+        """
+        Write the run's settings, and the command by which it can be repeated by hand.
+
+        :param run: A run.
+        """
+        folder = self.run_folder(run)
+        with replacing(folder / "settings.yml") as temporary:
+            temporary.write_text(yaml.safe_dump(run.settings(), sort_keys=False), encoding="utf-8")
+        with replacing(folder / "command.txt") as temporary:
+            temporary.write_text(f"python -m sb3_hyper.zoo {' '.join(run.arguments())}\n", encoding="utf-8")
+
+    def start(self, run: Run, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        """
+        Start a run's process.
+
+        :param run: A run that is prepared.
+        :param log: Where its output goes.
+        :return: The process.
+        """
+        threads = str(self.study.threads)
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        return subprocess.Popen(
+            self.command(run),
+            cwd=self.run_folder(run),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+        )
+
+    def log_path(self, run: Run) -> Path:
+        """
+        :param run: A run.
+        :return: The file its output goes to.
+        """
+        return self.run_folder(run) / "log.txt"
+
+    def note_failure(self, run: Run, status: int) -> None:
+        """
+        Remember that a run failed, and why.
+
+        :param run: The run.
+        :param status: Its exit status.
+        """
+        lines = self.log_path(run).read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+        with replacing(self.run_folder(run) / "failed.txt") as temporary:
+            temporary.write_text("\n".join([f"exit status {status}", *lines]) + "\n", encoding="utf-8")
+
+    def failure(self, run: Run) -> str | None:
+        """
+        :param run: A run.
+        :return: The last line of its log if it failed.
+        """
+        path = self.run_folder(run) / "failed.txt"
+        return path.read_text(encoding="utf-8").splitlines()[-1] if path.is_file() else None
+
+    def forgive(self, run: Run) -> None:
+        """
+        Let a failed run be tried again.
+
+        :param run: The run.
+        """
+        (self.run_folder(run) / "failed.txt").unlink(missing_ok=True)
+
+    def progress(self, run: Run) -> dict[str, Any] | None:
+        """
+        :param run: A run.
+        :return: What its process last reported.
+        """
+        return read_json(self.training_folder(run) / "progress.json")
+
+    def is_complete(self, run: Run) -> bool:
+        """
+        :param run: A run.
+        :return: Whether its training has come to its end.
+        """
+        return (self.training_folder(run) / COMPLETE).is_file()
+
+    def is_taken(self, run: Run) -> bool:
+        """
+        :param run: A run.
+        :return: Whether a process works on it now.
+        """
+        path = self.training_folder(run) / "lock"
+        if not path.is_file():
+            return False
+        lock = FileLock(path, blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            return True
+        lock.release()
+        return False
+
+    def rows(self, run: Run) -> list[Row]:
+        """
+        :param run: A run that is complete.
+        :return: Its rows.
+        """
+        progress = self.progress(run)
+        assert progress is not None
+        evaluations = progress["evaluations"]
+        result = RunResult(
+            study=self.study.name,
+            variant=run.variant,
+            algorithm=run.algo,
+            environment=run.environment,
+            seed=run.seed,
+            steps=np.array(evaluations["timesteps"]),
+            returns=np.array(evaluations["results"]),
+            seconds=np.array(evaluations["seconds"]),
+            versions=progress["versions"],
+            commit=progress["commit"],
+        )
+        return result.rows()
+
+    def finished(self) -> set[tuple[str, ...]]:
+        """
+        :return: Keys of the runs whose rows are in the results.
+        """
+        last = max(range(self.study.eval_freq, self.study.steps + 1, self.study.eval_freq))
+        return {tuple(row[key] for key in KEYS[:-1]) for row in read_rows(self.results) if int(row["step"]) == last}
+
+    def collect(self) -> int:
+        """
+        Bring the rows of complete runs into the results. What is there already stays as it is.
+
+        :return: How many rows were new.
+        """
+        finished = self.finished()
+        runs = [run for run in self.study.runs() if run.key not in finished and self.is_complete(run)]
+        return merge_rows(self.results, [row for run in runs for row in self.rows(run)]) if runs else 0
+
+    def states(self) -> dict[Run, State]:
+        """
+        :return: The state of every run, in the order of the study.
+        """
+        finished = self.finished()
+        return {run: "done" if run.key in finished else self._state(run) for run in self.study.runs()}
+
+    def _state(self, run: Run) -> State:
+        if self.is_taken(run):
+            return "running"
+        if self.failure(run) is not None:
+            return "failed"
+        return "interrupted" if self.progress(run) is not None else "pending"
+
+
+def carry_out(workspace: Workspace, run: Run) -> Sequence[Row]:
+    """
+    Carry a run out, or go on with it, and wait for its end.
+
+    :param workspace: The study's files.
+    :param run: The run.
+    :return: Its rows.
+    :raises RuntimeError: If it failed; the message holds the end of its log.
+    """
+    workspace.prepare(run)
+    with workspace.log_path(run).open("ab") as log:
+        process = workspace.start(run, log)
+        try:
+            status = process.wait()
+        finally:
+            process.terminate()
+    if status != 0:
+        workspace.note_failure(run, status)
+        raise RuntimeError(json.dumps({"run": run.label, "status": status, "error": workspace.failure(run)}))
+    return workspace.rows(run)

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from sb3_hyper.experiments.results import RunResult, merge_rows, read_results, read_rows
+
+
+def result(seed=0, value=1.0, **changes):
+    fields = {
+        "study": "s",
+        "variant": "v",
+        "algorithm": "td3",
+        "environment": "E-v1",
+        "seed": seed,
+        "steps": np.array([10, 20]),
+        "returns": np.array([[value, 2.0], [3.0, 4.0]]),
+        "seconds": np.array([0.5, 1.5]),
+        "versions": "torch-1",
+        "commit": "abc",
+    }
+    return RunResult(**fields | changes)
+
+
+def test_a_result_comes_back(tmp_path):
+    assert merge_rows(tmp_path / "r.csv", result().rows()) == 2
+    (loaded,) = read_results(tmp_path / "r.csv")
+    np.testing.assert_array_equal(loaded.returns, [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(loaded.curve, [1.5, 3.5])
+    np.testing.assert_array_equal(loaded.steps, [10, 20])
+    np.testing.assert_array_equal(loaded.seconds, [0.5, 1.5])
+    assert (loaded.study, loaded.variant, loaded.algorithm, loaded.environment) == ("s", "v", "td3", "E-v1")
+    assert (loaded.seed, loaded.versions, loaded.commit) == (0, "torch-1", "abc")
+
+
+def test_merging_twice_is_merging_once(tmp_path):
+    path = tmp_path / "deep" / "r.csv"
+    assert merge_rows(path, result(1).rows()) == 2
+    assert merge_rows(path, result(0).rows()) == 2
+    text = path.read_text()
+    assert merge_rows(path, result(1).rows() + result(0).rows()) == 0
+    assert path.read_text() == text
+    assert [run.seed for run in read_results(path)] == [0, 1]
+
+
+def test_wall_clock_is_no_contradiction_but_returns_are(tmp_path):
+    path = tmp_path / "r.csv"
+    merge_rows(path, result().rows())
+    assert merge_rows(path, result(seconds=np.array([9.0, 9.5])).rows()) == 0
+    with pytest.raises(ValueError, match="holds other returns for s, v, E-v1, 0, 10"):
+        merge_rows(path, result(value=5.0).rows())
+
+
+def test_runs_with_fewer_episodes_fit_beside_others(tmp_path):
+    merge_rows(tmp_path / "r.csv", result(0).rows())
+    merge_rows(tmp_path / "r.csv", result(1, returns=np.array([[7.0], [8.0]])).rows())
+    assert [run.returns.shape for run in read_results(tmp_path / "r.csv")] == [(2, 2), (2, 1)]
+
+
+def test_a_missing_file_holds_no_rows(tmp_path):
+    assert read_rows(tmp_path / "none.csv") == []
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="columns .*algorithm.* are missing"):
+        read_rows(tmp_path / "other.csv")

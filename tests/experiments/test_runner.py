@@ -1,0 +1,164 @@
+"""The study runner, on real processes."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from rich.console import Console
+
+from sb3_hyper.experiments.cluster import RayEngine
+from sb3_hyper.experiments.local import LocalEngine
+from sb3_hyper.experiments.results import read_rows
+from sb3_hyper.experiments.studies import load_study
+from sb3_hyper.experiments.workspace import Workspace
+
+TINY = {"widths": [16], "dynamic_widths": [8]}
+HYPERPARAMS = {"learning_starts": 300, "batch_size": 16, "policy_kwargs": {"net_arch": [16], "network_kwargs": TINY}}
+STUDY = {
+    "title": "A study of seconds",
+    "environments": ["Pendulum-v1"],
+    "seeds": 1,
+    "steps": 1600,
+    "eval_freq": 200,
+    "eval_episodes": 2,
+    "baseline": "sa_hyper",
+    "variants": {
+        "sa_hyper": {"file": "td3", "hyperparams": HYPERPARAMS},
+        "sac": {"algo": "sac", "file": "sac", "hyperparams": HYPERPARAMS},
+    },
+}
+BROKEN = {"file": "td3", "hyperparams": {"policy_kwargs": {"critic": "none"}}}
+RUNNER = "import sys; from sb3_hyper.cli import main; sys.exit(main())"
+
+
+def make_workspace(folder, **changes):
+    folder.mkdir(exist_ok=True)
+    path = folder / "tiny.yml"
+    path.write_text(yaml.safe_dump(STUDY | changes))
+    return Workspace(load_study(str(path)), folder / "runs" / "tiny", folder / "results" / "tiny.csv")
+
+
+def run_local(workspace, **kwargs):
+    return LocalEngine(workspace, console=Console(quiet=True), **kwargs).run()
+
+
+def without_clock(rows):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    workspace = make_workspace(tmp_path_factory.mktemp("whole"))
+    assert run_local(workspace, workers=2)
+    return without_clock(read_rows(workspace.results))
+
+
+@pytest.mark.slow
+def test_every_run_ends_in_rows(uninterrupted):
+    keys = [(row["variant"], row["seed"], int(row["step"])) for row in uninterrupted]
+    assert keys == [(variant, "0", step) for variant in ("sa_hyper", "sac") for step in range(200, 1601, 200)]
+    assert all(row["return_0"] and row["return_1"] and row["versions"].startswith("python-3") for row in uninterrupted)
+
+
+@pytest.mark.slow
+def test_ten_kills_cost_no_row_and_change_none(uninterrupted, tmp_path):
+    workspace = make_workspace(tmp_path)
+    command = [sys.executable, "-c", RUNNER, "study", "run", str(tmp_path / "tiny.yml"), "--workers", "2"]
+    command += ["--folder", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
+    rng = random.Random(0)
+    for kill in range(10):
+        runner = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(3, 9))
+        if kill % 2:
+            os.kill(runner.pid, signal.SIGKILL)  # its runs live on
+        else:
+            os.killpg(runner.pid, signal.SIGKILL)  # everything at once
+        runner.wait()
+    deadline = time.monotonic() + 300
+    while not run_local(workspace, workers=2):
+        assert time.monotonic() < deadline
+        assert "failed" not in workspace.states().values()
+        time.sleep(1)
+    assert without_clock(read_rows(workspace.results)) == uninterrupted
+    assert not list((tmp_path / "runs").rglob("checkpoint-*"))
+
+
+@pytest.mark.slow
+def test_two_runners_share_the_work(uninterrupted, tmp_path):
+    workspace = make_workspace(tmp_path)
+    command = [sys.executable, "-c", RUNNER, "study", "run", str(tmp_path / "tiny.yml")]
+    command += ["--folder", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
+    runners = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    outputs = [runner.communicate(timeout=300)[0] for runner in runners]
+    assert all(runner.returncode == 0 for runner in runners), outputs
+    assert without_clock(read_rows(workspace.results)) == uninterrupted
+    log_of_each_run = [workspace.log_path(run).read_text() for run in workspace.study.runs()]
+    assert all(log.count("Saving to") == 1 for log in log_of_each_run)
+
+
+@pytest.mark.slow
+def test_a_failure_is_shown_and_stops_nothing(tmp_path, capsys):
+    workspace = make_workspace(tmp_path, variants={"broken": BROKEN, **STUDY["variants"]}, steps=400)
+    assert not run_local(workspace, workers=2)
+    states = {run.variant: state for run, state in workspace.states().items()}
+    assert states == {"broken": "failed", "sa_hyper": "done", "sac": "done"}
+    broken = next(run for run in workspace.study.runs() if run.variant == "broken")
+    assert "Unknown critic 'none'" in workspace.failure(broken)
+    started = workspace.log_path(broken).stat().st_mtime
+    assert not run_local(workspace)
+    assert workspace.log_path(broken).stat().st_mtime == started  # it was not tried again
+    workspace.forgive(broken)
+    assert workspace.states()[broken] == "pending"
+
+
+@pytest.mark.slow
+def test_the_time_limit_interrupts_and_the_same_call_goes_on(uninterrupted, tmp_path):
+    workspace = make_workspace(tmp_path)
+    start = time.monotonic()
+    assert not run_local(workspace, workers=2, time_limit=2)
+    assert time.monotonic() - start < 20
+    assert not any(workspace.is_taken(run) for run in workspace.study.runs())
+    assert run_local(workspace, workers=2)
+    assert without_clock(read_rows(workspace.results)) == uninterrupted
+
+
+@pytest.mark.slow
+def test_a_single_run_can_be_repeated_by_hand(uninterrupted, tmp_path):
+    workspace = make_workspace(tmp_path)
+    run = next(workspace.study.runs())
+    workspace.prepare(run)
+    folder = workspace.run_folder(run)
+    program, *arguments = (folder / "command.txt").read_text().split()
+    assert program == "python"
+    subprocess.run([sys.executable, *arguments], cwd=folder, check=True, capture_output=True)
+    assert without_clock(workspace.rows(run)) == [row for row in uninterrupted if row["variant"] == run.variant]
+    assert workspace.collect() == 8
+    assert workspace.collect() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
+def test_ray_gives_the_same_rows(uninterrupted, tmp_path):
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    try:
+        workspace = make_workspace(tmp_path)
+        assert RayEngine(workspace, workers=2, console=Console(quiet=True)).run()
+        assert without_clock(read_rows(workspace.results)) == uninterrupted
+    finally:
+        ray.shutdown()
+
+
+def test_a_run_in_progress_is_seen(tmp_path):
+    workspace = make_workspace(tmp_path)
+    assert set(workspace.states().values()) == {"pending"}
+    run = next(workspace.study.runs())
+    folder = workspace.training_folder(run)
+    folder.mkdir(parents=True)
+    (folder / "progress.json").write_text('{"step": 5}')
+    assert workspace.states()[run] == "interrupted"

@@ -1,0 +1,117 @@
+import pytest
+import yaml
+
+from sb3_hyper.experiments.studies import Study, StudyError, load_study, study_names
+
+VALID = {
+    "title": "T",
+    "environments": ["Pendulum-v1", "Hopper-v5"],
+    "seeds": 2,
+    "steps": 1000,
+    "eval_freq": 100,
+    "baseline": "a",
+    "variants": {"a": {"file": "td3"}, "b": {"algo": "sac", "hyperparams": {"policy": "MlpPolicy"}, "priority": 2}},
+}
+
+
+def write(folder, **changes):
+    path = folder / "study.yml"
+    path.write_text(yaml.safe_dump(VALID | changes))
+    return str(path)
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_packaged_studies_are_valid(name):
+    study = load_study(name)
+    assert study.name == name
+    for run in study.runs():
+        settings = run.settings()[run.environment]
+        assert settings["n_timesteps"] == study.steps
+        assert settings["buffer_size"] <= study.steps
+
+
+def test_the_promised_studies_are_there():
+    assert {"smoke", "slim-search", "critics-100k", "paper-td3", "paper-sac"} <= set(study_names())
+    search = load_study("slim-search")
+    assert (search.steps, search.seeds) == (50_000, 2)
+    critics = load_study("critics-100k")
+    assert critics.environments == ["HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5"]
+    first = {name for name, variant in critics.variants.items() if variant.priority == 1}
+    assert first == {"mlp", "layernorm_mlp", "sa_hyper"}
+    assert set(critics.variants) - first == {"as_hyper", "q_d2rl", "tqc", "crossq"}
+
+
+def test_the_papers_baselines_have_the_papers_learning_rates():
+    for name, variant in load_study("paper-sac").variants.items():
+        rates = {env: variant.settings(env)["learning_rate"] for env in ("HalfCheetah-v5", "Hopper-v5")}
+        expected = {"HalfCheetah-v5": 1e-4, "Hopper-v5": 2e-5} if name == "sa_hyper" else dict.fromkeys(rates, 3e-4)
+        assert rates == expected, name
+
+
+def test_runs_come_by_priority_then_seed_by_seed(tmp_path):
+    labels = [run.label for run in load_study(write(tmp_path)).runs()]
+    assert labels == [
+        "a/Pendulum-v1/seed-0",
+        "a/Hopper-v5/seed-0",
+        "a/Pendulum-v1/seed-1",
+        "a/Hopper-v5/seed-1",
+        "b/Pendulum-v1/seed-0",
+        "b/Hopper-v5/seed-0",
+        "b/Pendulum-v1/seed-1",
+        "b/Hopper-v5/seed-1",
+    ]
+
+
+def test_hyperparameters_replace_those_of_the_file(tmp_path):
+    variants = {"a": {"file": "td3", "hyperparams": {"batch_size": 7, "policy_kwargs": {"critic": "mlp"}}}}
+    settings = load_study(write(tmp_path, variants=variants)).variants["a"].settings("Hopper-v5")
+    assert settings["batch_size"] == 7
+    assert settings["policy_kwargs"] == {"critic": "mlp", "preset": "slim"}
+    assert settings["learning_rate"] == 3e-4
+
+
+def test_the_buffer_is_no_longer_than_the_run(tmp_path):
+    runs = {run.label: run.settings()[run.environment] for run in load_study(write(tmp_path)).runs()}
+    assert runs["a/Pendulum-v1/seed-0"]["buffer_size"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": -1}, r"steps: .*greater than 0"),
+        ({"step": 5}, "step: Extra inputs are not permitted"),
+        ({"environments": []}, "environments: .*at least 1"),
+        ({"baseline": "c"}, "baseline 'c' is not one of the variants a, b"),
+        ({"eval_freq": 2000}, "before the first evaluation"),
+        ({"variants": {"a": {"file": "ppo"}}}, "variants.a: .*file 'ppo' is not one of sac, sac_paper, td3"),
+        ({"variants": {"a": {}}}, "variants.a: .*names a policy"),
+        ({"variants": {"a": {"file": "td3", "lable": "x"}}}, "variants.a.lable: Extra inputs"),
+        ({"variants": {"a/b": {"file": "td3"}}}, "variant 'a/b': letters, digits"),
+    ],
+)
+def test_errors_name_file_and_key(tmp_path, changes, message):
+    with pytest.raises(StudyError, match=message) as caught:
+        load_study(write(tmp_path, **changes))
+    assert "study.yml" in str(caught.value)
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "list.yml").write_text("- 1")
+    (tmp_path / "broken.yml").write_text("a: [")
+    with pytest.raises(StudyError, match="a mapping of keys is expected, got list"):
+        load_study(str(tmp_path / "list.yml"))
+    with pytest.raises(StudyError, match=r"broken.yml is not YAML"):
+        load_study(str(tmp_path / "broken.yml"))
+    with pytest.raises(StudyError, match=r"There is no study 'smok'. Known: .*smoke"):
+        load_study("smok")
+
+
+def test_yaml_is_loaded_safely(tmp_path):
+    path = tmp_path / "evil.yml"
+    path.write_text("!!python/object/apply:os.system ['true']")
+    with pytest.raises(StudyError, match="is not YAML"):
+        load_study(str(path))
+
+
+def test_a_study_can_be_made_in_python():
+    assert len(list(Study(name="x", **VALID).runs())) == 8
