@@ -66,7 +66,9 @@ class StudyRuns:
     :param random_returns: Environment -> return of random actions, the zero of normalised scores.
     """
 
-    def __init__(self, study: Study, results: Iterable[RunResult], random_returns: Mapping[str, float] = RANDOM_RETURNS) -> None:
+    def __init__(
+        self, study: Study, results: Iterable[RunResult], random_returns: Mapping[str, float] = RANDOM_RETURNS
+    ) -> None:
         self.study = study
         self.random_returns = random_returns
         self._runs: dict[tuple[str, str], dict[int, RunResult]] = {
@@ -186,11 +188,12 @@ class StudyRuns:
     def improvement(self, variant: str) -> Estimate:
         """
         :param variant: Name of a comparable variant.
-        :return: Probability that its final score is above the baseline's.
+        :return: Probability that its final score is above the baseline's; no interval if one of the two has one run per
+            environment, and thus no spread.
         """
         x, y = self.normalised(final, variant), self.normalised(final, self.study.baseline)
         value = probability_of_improvement(x, y)
-        if all(len(task) < 2 for task in (*x, *y)):
+        if any(all(len(task) < 2 for task in tasks) for tasks in (x, y)):
             return Estimate(value, np.nan, np.nan)
         return Estimate(value, *improvement_interval(x, y, rng=np.random.default_rng(0)))
 

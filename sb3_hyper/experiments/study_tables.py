@@ -15,7 +15,16 @@ NONE = "-"
 LATEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {"±": r"$\pm$", "−": "$-$", "×": r"$\times$", "–": "--", "[": "{[}", "]": "{]}", "<": r"\textless{}", ">": r"\textgreater{}"}
+    | {
+        "±": r"$\pm$",
+        "−": "$-$",
+        "×": r"$\times$",
+        "–": "--",
+        "[": "{[}",
+        "]": "{]}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+    }
 )
 MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\|*_`<"})
 
@@ -58,8 +67,8 @@ class Table:
             return "| " + " | ".join(_line(cell).translate(MARKDOWN) for cell in cells) + " |"
 
         rule = "|" + "|".join("---" if column < self.n_names else "---:" for column in range(len(self.header))) + "|"
-        words = _line(f"{self.title}. {self.caption}").translate(MARKDOWN)
-        return "\n".join([words, "", line(self.header), rule, *map(line, self.rows)]) + "\n"
+        title, caption = (_line(text).translate(MARKDOWN) for text in (self.title, self.caption))
+        return "\n".join([f"**{title}.** {caption}", "", line(self.header), rule, *map(line, self.rows)]) + "\n"
 
     def latex(self) -> str:
         """
@@ -120,12 +129,12 @@ def scores(runs: StudyRuns) -> Table:
         highest = score(lambda run: highest_score(run.curve))
         return (
             interval(estimate([score(final)], mean)),
-            _numbers("{} ± {}", highest.mean(), highest.std()),
+            _numbers("{} ± {}" if len(highest) > 1 else "{}", highest.mean(), highest.std()),
             interval(estimate([score(area)], mean)),
         )
 
     caption = (
-        "Final: mean of the last five evaluations. Area: return averaged over all steps, from the area under the learning "
+        f"Final: mean of the last {min(5, runs.study.steps // runs.study.eval_freq)} evaluations. Area: return averaged over all steps, from the area under the learning "
         "curve. Both with 95 % bootstrap intervals over seeds, if there are two or more. Highest: the best evaluation of "
         "each run, mean ± standard deviation, as in the paper's tables; it is biased upwards. " + _behind(runs)
     )
@@ -174,7 +183,7 @@ def aggregates(runs: StudyRuns) -> Table:
     caption = (
         f"Interquartile means (IQM) of normalised scores, the runs of {places} pooled "
         f"({', '.join(environments)}; {runs.n_seeds(runs.comparable(), environments)} each), and the probability that a "
-        "run's final score is above the baseline's; 95 % stratified bootstrap intervals. " + " ".join(missing(runs))
+        "run's final score is above the baseline's; 95 % stratified bootstrap intervals. " + missing(runs)
     )
     header = ("Variant", "Runs", "IQM of final scores", "IQM of areas", "P(improvement)")
     return Table("aggregates", "Over environments", caption.strip(), header, rows)
@@ -185,33 +194,36 @@ def normalisation(runs: StudyRuns) -> Table:
     :param runs: The runs of a study.
     :return: What normalised scores are made of.
     """
-    bounds, left_out = runs.bounds(), runs.left_out()
-    rows = []
+    bounds, rows = runs.bounds(), []
     for environment in runs.study.environments:
-        low = runs.random_returns.get(environment)
-        high = bounds.get(environment, (None, None))[1]
+        ends = runs.random_returns.get(environment), bounds.get(environment, (None, None))[1]
         n_seeds = len(runs.finished(runs.study.baseline, environment))
-        cells = [NONE if value is None else _numbers("{}", value) for value in (low, high)]
-        rows.append((environment, *cells, str(n_seeds), left_out.get(environment, "")))
+        rows.append((environment, str(n_seeds), *(NONE if end is None else _numbers("{}", end) for end in ends)))
     caption = (
         "Normalised score = (score - random) / (final score of the baseline - random), in each environment, where random "
-        "is the mean return of uniformly random actions. Intervals take both ends of the scale as given."
+        "is the mean return of uniformly random actions. Intervals take both ends of the scale as given. " + _left_out(runs)
     )
-    header = ("Environment", "Random", "Baseline's final score", "Its seeds", "Left out because")
-    return Table("normalisation", "Normalisation", caption, header, rows if runs.finished() else [])
+    header = ("Environment", "Seeds of the baseline", "Random", "Final score of the baseline")
+    return Table("normalisation", "Normalisation", caption.strip(), header, rows if runs.finished() else [])
 
 
-def missing(runs: StudyRuns) -> list[str]:
+def missing(runs: StudyRuns) -> str:
     """
     :param runs: The runs of a study.
-    :return: Sentences on what the aggregates leave out.
+    :return: Sentences on what the aggregates leave out, and on what they know little of.
     """
-    notes = [f"Left out: {environment} ({reason})." for environment, reason in runs.left_out().items()]
+    notes = [_left_out(runs)]
     for name, variant in runs.study.variants.items():
         absent = [environment for environment in runs.bounds() if not runs.finished(name, environment)]
         if absent and runs.finished(name):
             notes.append(f"{variant.label} is not there yet: no finished run on {', '.join(absent)}.")
-    return notes
+    if any(len(task) == 1 for variant in runs.comparable() for task in runs.normalised(final, variant)):
+        notes.append("A single seed adds nothing to the width of an interval, which is too narrow then.")
+    return " ".join(notes).strip()
+
+
+def _left_out(runs: StudyRuns) -> str:
+    return " ".join(f"Left out: {environment} ({reason})." for environment, reason in runs.left_out().items())
 
 
 def interval(values: Estimate, decimals: int | None = None) -> str:

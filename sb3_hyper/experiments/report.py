@@ -1,0 +1,180 @@
+"""What a study has shown so far: one HTML page that needs nothing but itself, or tables for other texts."""
+
+import io
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import jinja2
+import matplotlib
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from sb3_hyper.experiments import study_plots
+from sb3_hyper.experiments.files import replacing
+from sb3_hyper.experiments.normalisation import RANDOM_RETURNS
+from sb3_hyper.experiments.results import RunResult
+from sb3_hyper.experiments.studies import Study
+from sb3_hyper.experiments.study_runs import StudyRuns
+from sb3_hyper.experiments.study_tables import Table, missing, study_tables
+
+
+@dataclass(frozen=True)
+class Picture:
+    """
+    A figure of the report.
+
+    :param title: What it shows.
+    :param caption: How to read it, and how many seeds stand behind it.
+    :param svg: The figure, ready to stand in a page.
+    """
+
+    title: str
+    caption: str
+    svg: Markup
+
+
+def make_report(
+    study: Study,
+    results: Iterable[RunResult],
+    path: str | os.PathLike[str],
+    random_returns: Mapping[str, float] = RANDOM_RETURNS,
+) -> None:
+    """
+    Write a page with figures, tables, settings and versions. The same results give the same page.
+
+    :param study: The study.
+    :param results: Its runs so far; a run may be unfinished.
+    :param path: Where the HTML goes.
+    :param random_returns: Environment -> return of random actions, the zero of normalised scores.
+    """
+    runs = StudyRuns(study, results, random_returns)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    source = resources.files("sb3_hyper.experiments").joinpath("report.html.j2").read_text(encoding="utf-8")
+    tables = {table.key: table for table in study_tables(runs)}
+    common, differing = _settings(study)
+    page = environment.from_string(source).render(
+        study=study,
+        n_runs=len(study.variants) * len(study.environments) * study.seeds,
+        n_finished=len(runs.finished()),
+        n_unfinished=len(runs.all()) - len(runs.finished()),
+        tables=tables,
+        pictures=list(_pictures(runs)),
+        common=common,
+        settings=differing,
+        versions=_versions(runs),
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def tables_markdown(study: Study, results: Iterable[RunResult], random_returns: Mapping[str, float] = RANDOM_RETURNS) -> str:
+    """
+    :param study: The study.
+    :param results: Its runs so far.
+    :param random_returns: Environment -> return of random actions.
+    :return: The tables of the report in Markdown.
+    """
+    return "\n".join(table.markdown() for table in study_tables(StudyRuns(study, results, random_returns)))
+
+
+def tables_latex(study: Study, results: Iterable[RunResult], random_returns: Mapping[str, float] = RANDOM_RETURNS) -> str:
+    """
+    :param study: The study.
+    :param results: Its runs so far.
+    :param random_returns: Environment -> return of random actions.
+    :return: The tables of the report in LaTeX, for documents that use the package booktabs.
+    """
+    return "\n".join(table.latex() for table in study_tables(StudyRuns(study, results, random_returns)))
+
+
+def inline_svg(figure: Figure, prefix: str) -> Markup:
+    """
+    :param figure: A figure.
+    :param prefix: What all ids in it begin with, so that figures in one page do not share any.
+    :return: The figure as an element of a page, in the page's font and with its text in the page's colour.
+    """
+    file = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sb3_hyper"}):
+        figure.savefig(file, format="svg", metadata=nothing)
+    svg = re.sub(r"^.*?(?=<svg)", "", file.getvalue(), flags=re.DOTALL)  # XML's declarations have no place in a page
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    svg = re.sub(r"font: [^;\"]*?(\d+(?:\.\d+)?px)[^;\"]*", r"font-size: \1", svg)
+    return Markup(svg.replace(study_plots.INK, "currentColor"))
+
+
+def _pictures(runs: StudyRuns) -> Iterator[Picture]:
+    study, numbers = runs.study, iter(range(1000))
+
+    def picture(title: str, caption: str, figure: Figure, part: str = "") -> Picture:
+        return Picture(title + part, caption, inline_svg(figure, f"figure{next(numbers)}"))
+
+    def parts(variants: list[str]) -> Iterator[tuple[list[str], str]]:
+        groups = [group for group in study_plots.groups(runs, variants) if group]
+        for index, group in enumerate(groups):
+            yield group, f" ({index + 1} of {len(groups)})" if len(groups) > 1 else ""
+
+    started = [variant for variant in study.variants if runs.all(variant)]
+    caption = "Mean return over seeds, and 95 % bootstrap interval where there are two or more. A curve ends where its "
+    caption += "shortest run ends. Seeds per curve stand in the legend; with different numbers, the range over panels."
+    for variants, part in parts(started):
+        yield picture("Return against steps", caption, study_plots.learning_curves(runs, variants), part)
+    for variants, part in parts(started):
+        yield picture("Return against time", caption, study_plots.learning_curves(runs, variants, "time"), part)
+    comparable = runs.comparable()
+    if not comparable:
+        return
+    where = f"Over {', '.join(runs.bounds())}; {runs.n_seeds(comparable, runs.bounds())} per environment. "
+    where += missing(runs)
+    caption = "Interquartile mean of normalised returns, 95 % stratified bootstrap interval. 1 is the baseline's final score. "
+    for variants, part in parts(comparable):
+        yield picture("Sample efficiency", caption + where, study_plots.sample_efficiency(runs, variants), part)
+    caption = "Share of runs with a normalised final score above τ, 95 % stratified bootstrap interval. "
+    for variants, part in parts(comparable):
+        yield picture("Performance profile", caption + where, study_plots.profile(runs, variants), part)
+    if others := [variant for variant in comparable if variant != study.baseline]:
+        caption = "Probability that a run's final score is above that of a run of the baseline, mean over environments, 95 % "
+        caption += "stratified bootstrap interval (none where all have one seed). "
+        yield picture("Probability of improvement", caption + where, study_plots.improvement(runs, others))
+
+
+def _settings(study: Study) -> tuple[list[tuple[str, str]], list[tuple[str, str, list[tuple[str, str]]]]]:
+    """What all runs have in common; and for each variant, environments and the settings that are theirs."""
+    cells = {
+        (variant, environment): _flat({"algo": study.variants[variant].algo} | study.variants[variant].settings(environment))
+        for variant in study.variants
+        for environment in study.environments
+    }
+    shared = set.intersection(*(set(settings.items()) for settings in cells.values()))
+    rows: list[tuple[str, str, list[tuple[str, str]]]] = []
+    for variant in study.variants:
+        by_settings: dict[tuple[tuple[str, str], ...], list[str]] = {}
+        for environment in study.environments:
+            own = sorted(set(cells[variant, environment].items()) - shared)
+            by_settings.setdefault(tuple(own), []).append(environment)
+        for own_settings, environments in by_settings.items():
+            places = "all" if len(environments) == len(study.environments) else ", ".join(environments)
+            rows.append((study.variants[variant].label, places, list(own_settings)))
+    return sorted(shared), rows
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, default=repr)
+    return flat
+
+
+def _versions(runs: StudyRuns) -> Table:
+    numbers = Counter((run.versions or "not known", run.commit or "not known") for run in runs.all())
+    rows = [(versions, commit, str(number)) for (versions, commit), number in sorted(numbers.items())]
+    return Table("versions", "Versions", "What the runs were made with.", ("Versions", "Commit", "Runs"), rows, n_names=2)
