@@ -147,6 +147,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="A critic of")
     output = args.output or Path(__file__).parent / "results" / f"speed-{args.device}-{args.threads}-threads.csv"
 
+    output.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     for algo in args.algos:
         for batch_size in args.batch_sizes:

@@ -2,12 +2,13 @@
 The rl-zoo3 front door: ``python -m sb3_hyper.zoo train|enjoy ...``.
 
 Takes the arguments of ``rl_zoo3.train`` and ``rl_zoo3.enjoy``. Hyperparameters come from this package's YAML files
-where none are named, and training ends with a learning curve. Two arguments are its own: ``--preset slim|paper``
+where none are named, and training ends with a learning curve. ``train`` has two arguments more: ``--preset slim|paper``
 chooses among the YAML files; with ``--resume`` a run that was interrupted goes on when the command is repeated.
 """
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ import rl_zoo3.exp_manager
 import rl_zoo3.train
 from filelock import FileLock, Timeout
 from gymnasium import Env
+from rl_zoo3.hyperparams_opt import HYPERPARAMS_SAMPLER
 from rl_zoo3.utils import ALGOS
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.callbacks import EvalCallback, ProgressBarCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 import sb3_hyper  # noqa: F401 (registers policies and environments)
@@ -38,15 +40,51 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
             kwargs["config"] = str(packaged)
         super().__init__(args, algo, *positional, **kwargs)
 
-    @staticmethod
-    def _preprocess_schedules(hyperparams: dict[str, Any]) -> dict[str, Any]:
-        rate = hyperparams.get("learning_rate")
-        if isinstance(rate, str) and not rate.startswith("lin_"):
-            raise ValueError(
-                f"learning_rate must be a number or a linear schedule such as lin_0.001, got the text {rate!r}. "
-                "(YAML reads 1e-3 as text: write 0.001 or !!float 1e-3.)"
-            )
-        return rl_zoo3.exp_manager.ExperimentManager._preprocess_schedules(hyperparams)
+    def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """
+        Read the YAML entry.
+
+        :return: The hyperparameters, and a copy to save.
+        :raises ValueError: If a number was read as text.
+        """
+        hyperparams, saved = super().read_hyperparameters()
+        for key, value in hyperparams.items():
+            if isinstance(value, str) and _is_number(value):
+                raise ValueError(
+                    f"{key} must be a number, got the text {value!r}. (YAML reads 1e-3 as text: write 0.001 or !!float 1e-3.)"
+                )
+        return hyperparams, saved
+
+    def create_log_folder(self) -> None:
+        """Make the run's folder, and no other run's."""
+        while True:
+            try:
+                os.makedirs(self.save_path)
+                break
+            except FileExistsError:  # a run that started at the same time
+                prefix, _, run_id = self.save_path.rpartition("_")
+                if not run_id.isdecimal():
+                    raise
+                self.save_path = f"{prefix}_{int(run_id) + 1}"
+                self.params_path = f"{self.save_path}/{self.env_name}"
+        os.makedirs(self.params_path)
+
+    def create_callbacks(self) -> None:
+        """Create rl-zoo3's callbacks, the progress bar first: it is the first one that an interruption closes."""
+        super().create_callbacks()
+        self.callbacks.sort(key=lambda callback: not isinstance(callback, ProgressBarCallback))
+
+    def hyperparameters_optimization(self) -> None:
+        """Search for hyperparameters. What is sampled for the policy is added to the file's, in place of replacing it."""
+        policy_kwargs = self._hyperparams.get("policy_kwargs", {})
+        sampler = HYPERPARAMS_SAMPLER[self.algo]
+
+        def add(*args: Any) -> dict[str, Any]:
+            sampled = sampler(*args)
+            return {**sampled, "policy_kwargs": {**policy_kwargs, **sampled.get("policy_kwargs", {})}}
+
+        HYPERPARAMS_SAMPLER[self.algo] = add  # type: ignore[assignment]
+        super().hyperparameters_optimization()
 
     def save_trained_model(self, model: BaseAlgorithm) -> None:
         """
@@ -56,31 +94,41 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
         """
         super().save_trained_model(model)
         folder = Path(self.save_path)
+        what = "The model lies"
         if (folder / "evaluations.npz").is_file():
+            what = "Model, evaluations and learning curve lie"
             steps, returns = load_evaluations(folder / "evaluations.npz")
             write_csv(folder / "evaluations.csv", steps, returns)
             label = f"{type(model.policy).__name__}, {returns.shape[1]} episodes each (mean, middle half)"
             title = f"{self.algo.upper()} on {self.env_name.gym_id}"
             plot_learning_curve(folder / "learning_curve.png", {label: (steps, returns)}, title)
             print(f"Mean return of the last evaluation: {returns[-1].mean():.0f} at {steps[-1]} steps")
+        print(f"{what} in {folder}.")
         run_id = folder.name.rpartition("_")[2]
+        if run_id.isdecimal():  # rl_zoo3.enjoy finds runs by their number
+            print(f"Watch the agent:\n  {self._enjoy_command(run_id)}")
+
+    def _enjoy_command(self, run_id: str) -> str:
         # the interpreter of a virtual environment by its path, so that the command can be pasted
         python = "python" if sys.prefix == sys.base_prefix else os.path.relpath(sys.executable)
-        print(
-            f"Model, evaluations and learning curve lie in {folder}. Watch the agent:\n"
-            f"  {python} -m sb3_hyper.zoo enjoy --algo {self.algo} --env {self.env_name.gym_id} "
-            f"-f {self.log_folder} --exp-id {run_id}"
-        )
+        command = [python, "-m", "sb3_hyper.zoo", "enjoy", "--algo", self.algo, "--env", self.env_name.gym_id]
+        command += ["-f", self.log_folder, "--exp-id", run_id]
+        if self.args.gym_packages:
+            command += ["--gym-packages", *self.args.gym_packages]
+        return shlex.join(command)
 
 
 class ResumingExperimentManager(ExperimentManager):
     """Goes on with the first run of its log folder, from its last checkpoint."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, args: argparse.Namespace, *positional: Any, **kwargs: Any) -> None:
+        for option in ("uuid", "optimize_hyperparameters", "trained_agent"):
+            if getattr(args, option):
+                sys.exit(f"--resume cannot be combined with --{option.replace('_', '-')}")
+        super().__init__(args, *positional, **kwargs)
         self.save_path = os.path.join(self.log_path, f"{self.env_name}_1")
         self.params_path = f"{self.save_path}/{self.env_name}"
-        os.makedirs(self.save_path, exist_ok=True)
+        os.makedirs(self.params_path, exist_ok=True)
         if (Path(self.save_path) / COMPLETE).is_file():
             print(f"Complete: {self.save_path}")
             sys.exit(0)
@@ -91,6 +139,9 @@ class ResumingExperimentManager(ExperimentManager):
             print(f"Another process works on {self.save_path}")
             sys.exit(BUSY)
 
+    def create_log_folder(self) -> None:
+        """The folder is there."""
+
     def _preprocess_hyperparams(self, hyperparams: dict[str, Any]) -> Any:
         hyperparams, env_wrapper, callbacks, vec_env_wrapper = super()._preprocess_hyperparams(hyperparams)
 
@@ -100,7 +151,7 @@ class ResumingExperimentManager(ExperimentManager):
         return hyperparams, repeatable, callbacks, vec_env_wrapper
 
     def create_callbacks(self) -> None:
-        """Add the one that takes checkpoints, behind rl-zoo3's own."""
+        """Add the one that takes checkpoints, behind the evaluation."""
         super().create_callbacks()
         evaluations = [callback for callback in self.callbacks if isinstance(callback, EvalCallback)]
         if not evaluations:
@@ -147,40 +198,57 @@ class ResumingExperimentManager(ExperimentManager):
         self.run.finish()
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _take_own_arguments(arguments: list[str]) -> tuple[list[str], bool]:
     """
-    :param arguments: The command line.
+    :param arguments: The command line of ``train``.
     :return: The command line for rl-zoo3, and whether to resume.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset", choices=sorted(PRESETS))
-    parser.add_argument("--resume", action="store_true")
+    parser = argparse.ArgumentParser(prog="python -m sb3_hyper.zoo train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", choices=sorted(PRESETS), help="which of this package's hyperparameters to use")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in the log folder if it was interrupted")
     own, rest = parser.parse_known_args(arguments)
+    if {"-h", "--help"} & set(rest):
+        print(parser.format_help(), "\nand the arguments of rl_zoo3.train:\n")
     if own.preset is not None:
-        algo_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        algo_parser.add_argument("--algo", default="ppo")
-        algo = algo_parser.parse_known_args(rest)[0].algo
-        path = hyperparams_file(algo, own.preset)
+        known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        known.add_argument("--algo", default="ppo")
+        known.add_argument("-conf", "--conf-file")
+        others = known.parse_known_args(rest)[0]
+        if others.conf_file is not None:
+            parser.error("--preset chooses the file of hyperparameters: give either --preset or --conf-file")
+        path = hyperparams_file(others.algo, own.preset)
         if path is None:
-            parser.error(f"no hyperparameters for --algo {algo} with --preset {own.preset} are packaged in {HYPERPARAMS}")
+            parser.error(f"no hyperparameters for --algo {others.algo} with --preset {own.preset} are in {HYPERPARAMS}")
         rest += ["--conf-file", str(path)]
     return rest, own.resume
 
 
 def main() -> None:
     """Run ``train`` or ``enjoy`` with the arguments of the command line."""
-    commands = {"train": rl_zoo3.train.train, "enjoy": rl_zoo3.enjoy.enjoy}
-    command = sys.argv[1] if len(sys.argv) > 1 else ""
-    if command not in commands:
-        own = f"--preset {'|'.join(PRESETS)}] [--resume"
-        print(f"usage: python -m sb3_hyper.zoo {'|'.join(commands)} [arguments of rl_zoo3.train or enjoy] [{own}]")
+    command, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
+    if command not in ("train", "enjoy"):
+        print("usage: python -m sb3_hyper.zoo train|enjoy [arguments of rl_zoo3.train or rl_zoo3.enjoy]")
+        print(f"train only: [--preset {'|'.join(PRESETS)}] [--resume]")
         sys.exit(0 if command in ("-h", "--help") else 2)
-    arguments, resume = _take_own_arguments(sys.argv[2:])
+    resume = False
+    if command == "train":
+        arguments, resume = _take_own_arguments(arguments)
     sys.argv = [f"{sys.argv[0]} {command}", *arguments]
+    if command == "enjoy":
+        rl_zoo3.enjoy.enjoy()
+        return
     # rl_zoo3.train looks the name up when it runs
     manager = ResumingExperimentManager if resume else ExperimentManager
     setattr(rl_zoo3.train, "ExperimentManager", manager)  # noqa: B010 (mypy: not exported)
-    commands[command]()
+    rl_zoo3.train.train()
 
 
 if __name__ == "__main__":

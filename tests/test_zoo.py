@@ -1,5 +1,6 @@
 """Training from the command line: through rl-zoo3 as it is, and through the package's own front door."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -41,19 +42,17 @@ def test_the_front_door_trains_shows_and_goes_on(algo, tmp_path):
         "sb3_hyper.zoo", "train", "--algo", algo, "-f", tmp_path / "logs", "--save-replay-buffer", *SHORT, *FAST, cwd=tmp_path
     )
     folder = tmp_path / "logs" / algo / "Pendulum-v1_1"
-    assert f"lie in {folder}" in out
+    assert f"Model, evaluations and learning curve lie in {folder}" in out
     assert "Mean return of the last evaluation" in out
-    assert f"enjoy --algo {algo} --env Pendulum-v1 -f {tmp_path / 'logs'} --exp-id 1" in out
     assert (folder / "learning_curve.png").stat().st_size > 10_000
     assert np.load(folder / "evaluations.npz")["timesteps"].tolist() == [200, 400]
     assert len((folder / "evaluations.csv").read_text().splitlines()) == 3
     config = yaml.unsafe_load((folder / "Pendulum-v1" / "config.yml").read_text())
     assert dict(config)["policy_kwargs"]["preset"] == "slim"
 
-    out = python(
-        "sb3_hyper.zoo", "enjoy", "--algo", algo, "--env", "Pendulum-v1", "-f", tmp_path / "logs", "--no-render", "-n", 250
-    )
-    assert "Mean reward" in out
+    command = [*shlex.split(out.splitlines()[-1]), "--no-render", "-n", "250"]  # as it was printed
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "Mean reward" in done.stdout, done.stdout + done.stderr
 
     trained = folder / "Pendulum-v1.zip"
     out = python("sb3_hyper.zoo", "train", "--algo", algo, "-f", tmp_path / "more", "-i", trained, *SHORT, *FAST, cwd=tmp_path)
@@ -78,13 +77,40 @@ def test_rl_zoo3_overrides_reach_the_policy(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_rate_that_yaml_read_as_text_gets_a_sentence(tmp_path):
-    (tmp_path / "conf.yml").write_text("default: {policy: HyperPolicy, n_timesteps: 100, learning_rate: 1e-3}")
-    out = python(
-        "sb3_hyper.zoo", "train", "--algo", "td3", "--conf-file", "conf.yml", "-f", tmp_path, *SHORT, cwd=tmp_path, ok=False
-    )
-    assert "got the text '1e-3'" in out.splitlines()[-1]
+def test_a_number_that_yaml_read_as_text_gets_a_sentence(tmp_path):
+    (tmp_path / "conf.yml").write_text("default: {policy: HyperPolicy, n_timesteps: 100, tau: 5e-3}")
+    arguments = ["--algo", "td3", "--conf-file", "conf.yml", "-f", tmp_path, *SHORT]
+    out = python("sb3_hyper.zoo", "train", *arguments, cwd=tmp_path, ok=False)
+    assert "tau must be a number, got the text '5e-3'" in out.splitlines()[-1]
     assert "0.001" in out.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_without_evaluations_no_curve_is_promised(tmp_path):
+    quick = ["--env", "Pendulum-v1", "-n", "100", "--eval-freq", "-1", "--num-threads", "1"]
+    out = python("sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path / "a log", "--uuid", *quick, *FAST)
+    assert "The model lies in" in out
+    assert "learning curve" not in out
+    assert "enjoy" not in out  # rl_zoo3.enjoy finds no runs with a uuid
+
+
+@pytest.mark.slow
+def test_searching_for_hyperparameters_keeps_the_critic(tmp_path):
+    search = ["-optimize", "--n-trials", "1", "--n-startup-trials", "1", "--n-evaluations", "1", "--no-optim-plots"]
+    arguments = ["--algo", "td3", "--env", "Pendulum-v1", "-n", "250", "--eval-episodes", "1", "-f", tmp_path, "--seed", "0"]
+    override = "policy_kwargs:dict(critic='nothing')"
+    out = python("sb3_hyper.zoo", "train", *arguments, *search, *FAST, override, cwd=tmp_path, ok=False)
+    assert "Unknown critic 'nothing'" in out  # the sampled architecture did not replace it
+
+
+@pytest.mark.slow
+def test_runs_that_start_together_keep_apart(tmp_path):
+    command = [sys.executable, "-m", "sb3_hyper.zoo", "train", "--algo", "td3", "-f", str(tmp_path), *SHORT, *FAST]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(2)]
+    outputs = [run.communicate(timeout=120)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    assert (tmp_path / "td3" / "Pendulum-v1_1" / "Pendulum-v1.zip").is_file()
+    assert (tmp_path / "td3" / "Pendulum-v1_2" / "Pendulum-v1.zip").is_file()
 
 
 @pytest.mark.parametrize(
@@ -96,10 +122,23 @@ def test_preset_chooses_the_file(arguments, file):
     assert zoo._take_own_arguments([*arguments, *rest]) == (expected, False)
 
 
-def test_preset_without_a_file_is_an_error(capsys):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--algo", "ppo", "--preset", "paper"], "no hyperparameters for --algo ppo with --preset paper"),
+        (["--algo", "td3", "--preset", "paper", "-conf", "mine.yml"], "give either --preset or --conf-file"),
+        (["--algo", "td3", "--preset", "tiny"], "invalid choice: 'tiny'"),
+    ],
+)
+def test_preset_without_a_file_is_an_error(capsys, arguments, message):
     with pytest.raises(SystemExit):
-        zoo._take_own_arguments(["--algo", "ppo", "--preset", "paper"])
-    assert "no hyperparameters for --algo ppo with --preset paper" in capsys.readouterr().err
+        zoo._take_own_arguments(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_resume_refuses_what_it_cannot_resume(tmp_path):
+    out = python("sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, "--resume", "--uuid", *SHORT, ok=False)
+    assert "--resume cannot be combined with --uuid" in out
 
 
 def test_unknown_commands_show_the_usage():

@@ -21,7 +21,7 @@ from sb3_hyper.experiments.normalisation import RANDOM_RETURNS
 from sb3_hyper.experiments.results import RunResult
 from sb3_hyper.experiments.studies import Study
 from sb3_hyper.experiments.study_runs import StudyRuns
-from sb3_hyper.experiments.study_tables import Table, missing, study_tables
+from sb3_hyper.experiments.study_tables import Table, study_tables
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,13 @@ class Picture:
     :param title: What it shows.
     :param caption: How to read it, and how many seeds stand behind it.
     :param svg: The figure, ready to stand in a page.
+    :param width: Its width in inches.
     """
 
     title: str
     caption: str
     svg: Markup
+    width: float
 
 
 def make_report(
@@ -57,7 +59,6 @@ def make_report(
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = resources.files("sb3_hyper.experiments").joinpath("report.html.j2").read_text(encoding="utf-8")
     tables = {table.key: table for table in study_tables(runs)}
-    common, differing = _settings(study)
     page = environment.from_string(source).render(
         study=study,
         n_runs=len(study.variants) * len(study.environments) * study.seeds,
@@ -65,8 +66,7 @@ def make_report(
         n_unfinished=len(runs.all()) - len(runs.finished()),
         tables=tables,
         pictures=list(_pictures(runs)),
-        common=common,
-        settings=differing,
+        settings=_settings(study),
         versions=_versions(runs),
     )
     with replacing(path) as temporary:
@@ -105,7 +105,7 @@ def inline_svg(figure: Figure, prefix: str) -> Markup:
         figure.savefig(file, format="svg", metadata=nothing)
     svg = re.sub(r"^.*?(?=<svg)", "", file.getvalue(), flags=re.DOTALL)  # XML's declarations have no place in a page
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
-    svg = re.sub(r"font: [^;\"]*?(\d+(?:\.\d+)?px)[^;\"]*", r"font-size: \1", svg)
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     return Markup(svg.replace(study_plots.INK, "currentColor"))
 
 
@@ -113,7 +113,7 @@ def _pictures(runs: StudyRuns) -> Iterator[Picture]:
     study, numbers = runs.study, iter(range(1000))
 
     def picture(title: str, caption: str, figure: Figure, part: str = "") -> Picture:
-        return Picture(title + part, caption, inline_svg(figure, f"figure{next(numbers)}"))
+        return Picture(title + part, caption, inline_svg(figure, f"figure{next(numbers)}"), figure.get_figwidth())
 
     def parts(variants: list[str]) -> Iterator[tuple[list[str], str]]:
         groups = [group for group in study_plots.groups(runs, variants) if group]
@@ -130,8 +130,7 @@ def _pictures(runs: StudyRuns) -> Iterator[Picture]:
     comparable = runs.comparable()
     if not comparable:
         return
-    where = f"Over {', '.join(runs.bounds())}; {runs.n_seeds(comparable, runs.bounds())} per environment. "
-    where += missing(runs)
+    where = f"Over {', '.join(runs.bounds())}; {runs.n_seeds(comparable, runs.bounds())} each."
     caption = "Interquartile mean of normalised returns, 95 % stratified bootstrap interval. 1 is the baseline's final score. "
     for variants, part in parts(comparable):
         yield picture("Sample efficiency", caption + where, study_plots.sample_efficiency(runs, variants), part)
@@ -144,24 +143,28 @@ def _pictures(runs: StudyRuns) -> Iterator[Picture]:
         yield picture("Probability of improvement", caption + where, study_plots.improvement(runs, others))
 
 
-def _settings(study: Study) -> tuple[list[tuple[str, str]], list[tuple[str, str, list[tuple[str, str]]]]]:
-    """What all runs have in common; and for each variant, environments and the settings that are theirs."""
-    cells = {
-        (variant, environment): _flat({"algo": study.variants[variant].algo} | study.variants[variant].settings(environment))
-        for variant in study.variants
-        for environment in study.environments
-    }
-    shared = set.intersection(*(set(settings.items()) for settings in cells.values()))
+def _settings(study: Study) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """The baseline's settings, and of the other variants what differs from it: label, environments, settings."""
     rows: list[tuple[str, str, list[tuple[str, str]]]] = []
-    for variant in study.variants:
-        by_settings: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for name in sorted(study.variants, key=lambda name: name != study.baseline):  # the baseline first
+        environments: dict[tuple[tuple[str, str], ...], list[str]] = {}
         for environment in study.environments:
-            own = sorted(set(cells[variant, environment].items()) - shared)
-            by_settings.setdefault(tuple(own), []).append(environment)
-        for own_settings, environments in by_settings.items():
-            places = "all" if len(environments) == len(study.environments) else ", ".join(environments)
-            rows.append((study.variants[variant].label, places, list(own_settings)))
-    return sorted(shared), rows
+            settings = _flat_settings(study, name, environment)
+            if name != study.baseline:
+                baseline = _flat_settings(study, study.baseline, environment)
+                absent = sorted(set(baseline) - set(settings))
+                settings = {key: value for key, value in settings.items() if baseline.get(key) != value}
+                settings |= {"without": ", ".join(absent)} if absent else {}
+            environments.setdefault(tuple(settings.items()), []).append(environment)
+        for own, places in environments.items():
+            where = "" if len(places) == len(study.environments) else ", ".join(places)
+            rows.append((study.variants[name].label, where, list(own)))
+    return rows
+
+
+def _flat_settings(study: Study, variant: str, environment: str) -> dict[str, str]:
+    settings = {"algo": study.variants[variant].algo} | study.variants[variant].settings(environment)
+    return _flat(settings | {"n_timesteps": study.steps})
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

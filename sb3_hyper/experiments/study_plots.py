@@ -1,8 +1,9 @@
 """Figures of a study, from the runs that there are. Nothing is extrapolated, and pyplot is left alone."""
 
 import itertools
+import textwrap
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,21 +15,32 @@ from sb3_hyper.experiments.results import RunResult
 from sb3_hyper.experiments.statistics import common_curves, interquartile_mean, performance_profile
 from sb3_hyper.experiments.study_runs import Estimate, StudyRuns, count, estimate, final, mean
 
-INK = "#2b2b2b"  # of text and axes; a page may replace it by its own
-BASELINE = "#7f7f7f"
-# Okabe and Ito's palette, which the colour-blind can tell apart, without yellow and black, and with its two light
-# colours darkened: each stands out from white and from black by 3 : 1
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#c465a0", "#b98300", "#3a97d0")
+INK = "#2b2b2b"  # of text, axes and the baseline; a page may replace it by its own
+GREY = "#7f7f7f"
+# Okabe and Ito's palette without yellow and black, its two light colours darkened: each stands out from white and from
+# black by 3 : 1. The dashes tell the pairs apart that are alike to the colour-blind, such as orange and ochre.
+DASHES = (0, (4.5, 1.2))
+PALETTE = (
+    ("#0072b2", "-"),
+    ("#d55e00", "-"),
+    ("#009e73", "-"),
+    ("#c465a0", DASHES),
+    ("#b98300", DASHES),
+    ("#3a97d0", DASHES),
+)
 N_POINTS = 100  # of a curve against time
 
+Style = dict[str, Any]
 
-def colours(runs: StudyRuns) -> dict[str, str]:
+
+def styles(runs: StudyRuns) -> dict[str, Style]:
     """
     :param runs: The runs of a study.
-    :return: Variant -> its colour, which does not depend on what has been run.
+    :return: Variant -> colour and line style, which do not depend on what has been run.
     """
     others = [variant for variant in runs.study.variants if variant != runs.study.baseline]
-    return {runs.study.baseline: BASELINE, **dict(zip(others, itertools.cycle(PALETTE), strict=False))}
+    looks = [(runs.study.baseline, (INK, "-")), *zip(others, itertools.cycle(PALETTE), strict=False)]
+    return {variant: {"color": colour, "linestyle": line} for variant, (colour, line) in looks}
 
 
 def groups(runs: StudyRuns, variants: Sequence[str]) -> list[list[str]]:
@@ -61,11 +73,11 @@ def learning_curves(runs: StudyRuns, variants: Sequence[str], against: Literal["
     environments = [name for name in runs.study.environments if any(runs.drawn(variant, name) for variant in variants)]
     n_columns = 2 if len(environments) in (2, 4) else min(3, len(environments))
     n_rows = -(-len(environments) // n_columns)
-    figure = Figure(figsize=(9.0 if n_columns > 1 else 6.4, 3.0 * n_rows + 0.8), layout="constrained")
+    figure = Figure(figsize=(9.0 if n_columns > 1 else 6.4, 2.6 * n_rows + 0.8), layout="constrained")
     panels = figure.subplots(n_rows, n_columns, squeeze=False).flat
     cells = {(variant, name): runs.drawn(variant, name) for variant in variants for name in environments}
     unit, seconds = _time_unit([run for cell in cells.values() for run in cell])
-    for environment, axes in itertools.zip_longest(environments, panels):
+    for index, (environment, axes) in enumerate(itertools.zip_longest(environments, panels)):
         if environment is None:
             axes.set_visible(False)
             continue
@@ -75,11 +87,12 @@ def learning_curves(runs: StudyRuns, variants: Sequence[str], against: Literal["
             positions = [run.steps if against == "steps" else run.seconds / seconds for run in cell]
             n_points = None if against == "steps" else N_POINTS
             x, curves = common_curves(positions, [run.curve for run in cell], n_points)
-            _draw(axes, x, estimate([curves], mean), colours(runs)[variant])
-        x_label = "Environment steps" if against == "steps" else f"Wall-clock time ({unit})"
-        _finish(axes, x_label, "Return", environment)
+            _draw(axes, x, estimate([curves], mean), styles(runs)[variant])
+        _finish(axes, "" if index % n_columns else "Return", environment)
+        axes.set_xlim(left=0)
         if against == "steps":
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    figure.supxlabel("Environment steps" if against == "steps" else f"Wall-clock time ({unit})", color=INK, fontsize="medium")
     labels = {variant: _seeds(runs, [cells[variant, name] for name in environments]) for variant in variants}
     _legend(figure, runs, labels)
     return figure
@@ -95,11 +108,13 @@ def sample_efficiency(runs: StudyRuns, variants: Sequence[str]) -> Figure:
     """
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
-    axes.axhline(1, color=BASELINE, linewidth=0.8, linestyle=(0, (4, 4)))
+    axes.axhline(1, color=GREY, linewidth=0.8, linestyle=(0, (4, 4)))
     for variant in variants:
         steps, tasks = runs.normalised_curves(variant)
-        _draw(axes, steps, estimate(tasks, interquartile_mean), colours(runs)[variant])
-    _finish(axes, "Environment steps", "IQM of normalised return")
+        _draw(axes, steps, estimate(tasks, interquartile_mean), styles(runs)[variant])
+    _finish(axes, "IQM of normalised return")
+    figure.supxlabel("Environment steps", color=INK, fontsize="medium")
+    axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     _legend(figure, runs, {variant: _seeds(runs, _cells(runs, variant)) for variant in variants})
     return figure
@@ -120,8 +135,9 @@ def profile(runs: StudyRuns, variants: Sequence[str]) -> Figure:
     axes = figure.subplots()
     for variant, tasks in scores.items():
         shares = estimate(tasks, lambda pooled: performance_profile([pooled], thresholds))
-        _draw(axes, thresholds, shares, colours(runs)[variant])
-    _finish(axes, "Normalised final score τ", "Share of runs above τ")
+        _draw(axes, thresholds, shares, styles(runs)[variant])
+    _finish(axes, "Share of runs above τ")
+    figure.supxlabel("Normalised final score τ", color=INK, fontsize="medium")
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     _legend(figure, runs, {variant: _seeds(runs, _cells(runs, variant)) for variant in variants})
@@ -136,16 +152,18 @@ def improvement(runs: StudyRuns, variants: Sequence[str]) -> Figure:
     :param variants: Comparable variants other than the baseline.
     :return: The figure.
     """
-    figure = Figure(figsize=(6.4, 1.2 + 0.38 * len(variants)), layout="constrained")
+    figure = Figure(figsize=(6.4, 1.0 + 0.42 * len(variants)), layout="constrained")
     axes = figure.subplots()
-    axes.axvline(0.5, color=BASELINE, linewidth=0.8, linestyle=(0, (4, 4)))
+    axes.axvline(0.5, color=GREY, linewidth=0.8, linestyle=(0, (4, 4)))
     for row, variant in enumerate(variants):
         value, low, high = runs.improvement(variant)
-        axes.plot([low, high], [row, row], color=colours(runs)[variant], linewidth=5, alpha=0.45, solid_capstyle="butt")
-        axes.plot(value, row, marker="o", markersize=7, color=colours(runs)[variant])
-    labels = [f"{_plain(runs.study.variants[name].label)} ({_seeds(runs, _cells(runs, name))})" for name in variants]
-    _finish(axes, f"P(final score above that of {_plain(runs.study.variants[runs.study.baseline].label)})", "")
-    axes.set_yticks(range(len(variants)), labels)
+        colour = styles(runs)[variant]["color"]
+        axes.plot([low, high], [row, row], color=colour, linewidth=5, alpha=0.45, solid_capstyle="butt")
+        axes.plot(value, row, marker="o", markersize=7, color=colour)
+    labels = [_label(runs, variant, _seeds(runs, _cells(runs, variant))) for variant in variants]
+    _finish(axes)
+    figure.supxlabel("Probability of a final score above the baseline's", color=INK, fontsize="medium")
+    axes.set_yticks(range(len(variants)), [textwrap.fill(label, 36) for label in labels], fontsize="small")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False, axis="y")
@@ -153,31 +171,35 @@ def improvement(runs: StudyRuns, variants: Sequence[str]) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, x: np.ndarray, curve: Estimate, colour: str) -> None:
-    axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+def _draw(axes: Axes, x: np.ndarray, curve: Estimate, style: Style) -> None:
+    axes.fill_between(x, curve.low, curve.high, color=style["color"], alpha=0.18, linewidth=0)
     # a curve of one evaluation is a point
-    axes.plot(x, curve.value, color=colour, linewidth=1.8, marker="o" if len(x) == 1 else None, markersize=4)
+    axes.plot(x, curve.value, **style, linewidth=1.7, marker="o" if len(x) == 1 else None, markersize=4)
 
 
-def _finish(axes: Axes, x_label: str, y_label: str, title: str = "") -> None:
-    axes.set_xlabel(x_label, color=INK)
+def _finish(axes: Axes, y_label: str = "", title: str = "") -> None:
     axes.set_ylabel(y_label, color=INK)
     axes.set_title(_plain(title), color=INK, fontsize="medium", fontweight="bold", loc="left")
     axes.tick_params(colors=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_color(INK)
-    axes.grid(color=BASELINE, alpha=0.25, linewidth=0.6)
+    axes.grid(color=GREY, alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.patch.set_visible(False)
-    axes.figure.patch.set_visible(False)
+    for background in (axes.patch, axes.figure.patch):
+        background.set_visible(False)
 
 
 def _legend(figure: Figure, runs: StudyRuns, seeds: dict[str, str]) -> None:
-    labels = [f"{_plain(runs.study.variants[variant].label)} ({text})" for variant, text in seeds.items()]
-    handles = [Line2D([], [], color=colours(runs)[variant], linewidth=2.5) for variant in seeds]
-    per_row = max(1, int(figure.get_figwidth() * 11 // (max(map(len, labels)) + 6)))  # 11 letters to the inch
+    labels = [_label(runs, variant, text) for variant, text in seeds.items()]
+    handles = [Line2D([], [], **styles(runs)[variant], linewidth=2.2) for variant in seeds]
+    per_row = max(1, int(figure.get_figwidth() * 14 // (max(map(len, labels)) + 8)))  # 14 letters to the inch
     n_columns = -(-len(labels) // -(-len(labels) // per_row))
-    figure.legend(handles, labels, loc="outside upper center", ncols=n_columns, frameon=False, labelcolor=INK)
+    layout: dict[str, Any] = {"loc": "outside upper center", "ncols": n_columns, "fontsize": "small", "frameon": False}
+    figure.legend(handles, labels, labelcolor=INK, handlelength=2.6, **layout)
+
+
+def _label(runs: StudyRuns, variant: str, seeds: str) -> str:
+    return f"{_plain(runs.study.variants[variant].label)} ({seeds})"
 
 
 def _cells(runs: StudyRuns, variant: str) -> list[list[RunResult]]:

@@ -1,7 +1,7 @@
 """Tables of a study, from its finished runs: computed once, written as text, Markdown or LaTeX."""
 
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -12,19 +12,11 @@ from sb3_hyper.experiments.statistics import highest_score, interquartile_mean, 
 from sb3_hyper.experiments.study_runs import Estimate, Score, StudyRuns, area, count, estimate, final, mean
 
 NONE = "-"
+MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 LATEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {
-        "±": r"$\pm$",
-        "−": "$-$",
-        "×": r"$\times$",
-        "–": "--",
-        "[": "{[}",
-        "]": "{]}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-    }
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "[": "{[}", "]": "{]}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", MINUS: "$-$", TIMES: r"$\times$"}
 )
 MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\|*_`<"})
 
@@ -47,10 +39,10 @@ class Table:
     title: str
     caption: str
     header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     n_names: int = 1
 
-    def groups(self) -> list[list[tuple[str, ...]]]:
+    def groups(self) -> list[Sequence[tuple[str, ...]]]:
         """
         :return: The rows, group by group.
         """
@@ -134,9 +126,10 @@ def scores(runs: StudyRuns) -> Table:
         )
 
     caption = (
-        f"Final: mean of the last {min(5, runs.study.steps // runs.study.eval_freq)} evaluations. Area: return averaged over all steps, from the area under the learning "
-        "curve. Both with 95 % bootstrap intervals over seeds, if there are two or more. Highest: the best evaluation of "
-        "each run, mean ± standard deviation, as in the paper's tables; it is biased upwards. " + _behind(runs)
+        f"Final: mean of the last {min(5, runs.study.steps // runs.study.eval_freq)} evaluations. Area: return averaged over "
+        "all steps, from the area under the learning curve. Both with 95 % bootstrap intervals over seeds, if there are two "
+        "or more. Highest: the best evaluation of each run, mean ± standard deviation, as in the paper's tables; it is "
+        "biased upwards. " + _behind(runs)
     )
     header = ("Environment", "Variant", "Seeds", "Final score", "Highest", "Area under the curve")
     return Table("scores", "Scores", caption, header, list(_rows(runs, row)), n_names=2)
@@ -153,17 +146,17 @@ def pace(runs: StudyRuns) -> Table:
         target = runs.scores(final, baseline, environment)
         seconds = np.median(runs.scores(_seconds, variant, environment))
         times = runs.scores(_seconds, baseline, environment)
-        ratio = f"{seconds / np.median(times):.2f} ×" if len(times) else NONE
+        ratio = f"{seconds / np.median(times):.2f} {TIMES}" if len(times) else NONE
         reach = _reach(runs.finished(variant, environment), target.mean()) if len(target) else NONE
         return reach, f"{seconds:.1f}", ratio
 
     label = runs.study.variants[runs.study.baseline].label
     caption = (
         f"Steps after which the learning curve first reaches the mean final score of {label}: median over seeds, and how "
-        "many of them got there (those that did not count as later than all others). Seconds per 1000 steps, training and "
+        "many of them got there (one that did not counts as later than all others). Seconds per 1000 steps, training and "
         f"evaluating, and their ratio to {label}: median over seeds; what else the machine did is in them. " + _behind(runs)
     )
-    header = ("Environment", "Variant", "Seeds", "Steps to baseline", "Seconds", "Ratio")
+    header = ("Environment", "Variant", "Seeds", "Steps to baseline", "s / 1000 steps", "Ratio")
     return Table("pace", "Pace", caption, header, list(_rows(runs, row)), n_names=2)
 
 
@@ -261,7 +254,7 @@ def _numbers(template: str, *values: float, decimals: int | None = None) -> str:
     if decimals is None:
         largest = np.max(np.abs(values), initial=0, where=np.isfinite(values))
         decimals = 0 if largest >= 100 else 1 if largest >= 10 else 2
-    return template.format(*(f"{value:.{decimals}f}".replace("-", "−") for value in values))
+    return template.format(*(f"{value:.{decimals}f}".replace("-", MINUS) for value in values))
 
 
 def _line(text: str) -> str:

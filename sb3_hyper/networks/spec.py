@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 
@@ -31,11 +32,11 @@ def _positive_integers(name: str, values: Any, at_least_one: bool = False) -> tu
     wrong = not isinstance(values, (tuple, list)) or any(not _is_integer(value) or value < 1 for value in values)
     if wrong or (at_least_one and not values):
         raise ValueError(f"{name} must be a list of positive whole numbers, got {values!r}")
-    return tuple(values)
+    return tuple(int(value) for value in values)
 
 
 def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _names(names: Any) -> str:
@@ -91,6 +92,7 @@ class HyperNetworkSpec:
             object.__setattr__(self, name, positive_number(name, getattr(self, name)))
 
 
+# Saved models name their preset: once released, a preset never changes
 PRESETS: dict[str, HyperNetworkSpec] = {
     # Sec. 4.2 and App. D.1: three stages of two residual blocks each, one generated hidden layer of 256.
     "paper": HyperNetworkSpec(),
@@ -127,6 +129,6 @@ def resolve_spec(preset: str | HyperNetworkSpec, changes: Mapping[str, Any] | No
         return spec
     fields = [field.name for field in dataclasses.fields(HyperNetworkSpec)]
     if not isinstance(changes, Mapping) or not set(changes) <= set(fields):
-        given = ", ".join(sorted(set(changes) - set(fields))) if isinstance(changes, Mapping) else repr(changes)
+        given = ", ".join(sorted(map(str, set(changes) - set(fields)))) if isinstance(changes, Mapping) else repr(changes)
         raise ValueError(f"network_kwargs changes fields of the preset. Given: {given}. Accepted: {_names(fields)}.")
     return dataclasses.replace(spec, **changes)

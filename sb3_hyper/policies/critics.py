@@ -36,7 +36,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def frozen_in_actor_step(critic: nn.Module, actions: th.Tensor) -> AbstractContextManager[None]:
+def frozen_in_actor_step(critic: "MlpCritic | EnsembleCritic", actions: th.Tensor) -> AbstractContextManager[None]:
     """
     Freeze the critic while the actor is improved.
 
@@ -45,14 +45,19 @@ def frozen_in_actor_step(critic: nn.Module, actions: th.Tensor) -> AbstractConte
     gradient is the same with and without; a critic whose weights depend on the state alone builds no graph at all
     of its primary network.
 
+    Losses of one's own that differentiate a critic's parameters at actions which carry a gradient (a penalty on the
+    action gradient, say) need ``critic.skip_parameter_gradients = False``.
+
     :param critic: The critic.
     :param actions: The actions it is given.
     """
-    return frozen(critic) if actions.requires_grad else nullcontext()
+    return frozen(critic) if critic.skip_parameter_gradients and actions.requires_grad else nullcontext()
 
 
 class MlpCritic(ContinuousCritic):
     """SB3's own critic (the paper's MLP-Standard when ``net_arch=[256, 256]``), frozen in the actor's step."""
+
+    skip_parameter_gradients = True
 
     def forward(self, obs: th.Tensor, actions: th.Tensor) -> tuple[th.Tensor, ...]:
         """
@@ -84,6 +89,8 @@ class EnsembleCritic(ContinuousCritic):
     :param kwargs: The remaining arguments of SB3's ``ContinuousCritic``.
     """
 
+    skip_parameter_gradients = True
+
     def __init__(
         self,
         observation_space: spaces.Space,
@@ -103,6 +110,7 @@ class EnsembleCritic(ContinuousCritic):
             n_critics=0,
             **kwargs,
         )
+        del self.q_networks  # the parent's list, empty and misleading
         self.n_critics = n_critics
         self.q_network = make_q_network(features_dim, get_action_dim(action_space), n_critics)
 

@@ -17,13 +17,18 @@ from sb3_hyper.policies.critics import CRITICS, HYPER_CRITICS, EnsembleCritic, m
 from sb3_hyper.policies.optimizers import fix_learning_rate, fused_where_possible
 
 SLOW_ON_CPU = 5_000_000  # parameters per critic from which training on a CPU deserves a warning
-# In forward passes of all critics: targets 1, loss and its gradient 3, actor's step 1/4 (TD3) or 1 (SAC), Adam about 1/2
-FORWARDS_PER_STEP = 5
+# Forward passes of all critics in a gradient step: targets 1, loss and its gradient 3, actor's step 1/4 (TD3) or 1 (SAC)
+FORWARDS_PER_STEP = 4.5
+# Adam and the target's update read and write memory: per parameter, measured as the parts of a step in benchmarks/speed.py
+SECONDS_PER_PARAMETER = 1e-9
 
 
 class HyperCriticMixin(BasePolicy):
     """
     Gives an SB3 actor-critic policy a critic of one's choice. Everything else is the SB3 policy it is mixed into.
+
+    When the actor is improved, i.e. wherever the critic is given actions that carry a gradient, no gradient is computed
+    for the critic's parameters; ``policy.critic.skip_parameter_gradients = False`` turns that off.
 
     :param observation_space: Observation space
     :param action_space: Action space
@@ -39,7 +44,8 @@ class HyperCriticMixin(BasePolicy):
     :param network_kwargs: Changes to the preset, e.g. ``dict(dynamic_widths=[64])``.
     :param critic_learning_rate: Step size of the critic's optimizer, whatever the algorithm's ``learning_rate`` is.
         ``"auto"``: what goes with the preset (5e-5 for ``paper``, 3e-4 for ``slim``). None, which is also what
-        ``"auto"`` means for critics that are no hypernetworks: follow the algorithm's schedule.
+        ``"auto"`` means for critics that are no hypernetworks: follow the algorithm's schedule. SB3 logs that schedule as
+        ``train/learning_rate``; :class:`~sb3_hyper.diagnostics.callbacks.LearningRateCallback` logs the critic's own.
     :param kwargs: Further keyword arguments of the SB3 policy.
     :raises ValueError: If an argument is not one of the above; the message says what is accepted.
     """
@@ -65,10 +71,11 @@ class HyperCriticMixin(BasePolicy):
             raise ValueError(f"{type(self).__name__} acts in continuous (Box) action spaces, got {action_space}")
         if critic not in CRITICS:
             raise ValueError(f"Unknown critic {critic!r}. Accepted: {', '.join(map(repr, CRITICS))}.")
+        n_critics = kwargs.get("n_critics", 2)
+        if not isinstance(n_critics, int) or n_critics < 1:
+            raise ValueError(f"n_critics must be a whole number of at least 1, got {n_critics!r}")
         # plain values only before nn.Module.__init__, which the parent calls; it ends with _build()
         self.critic_name = critic
-        self.preset = preset
-        self.network_kwargs = network_kwargs
         self.network_spec = resolve_spec(preset, network_kwargs)
         self.critic_learning_rate = _resolve_learning_rate(critic_learning_rate, critic, self.network_spec)
         self._cost_was_checked = False
@@ -108,8 +115,8 @@ class HyperCriticMixin(BasePolicy):
             **super()._get_constructor_parameters(),
             "share_features_extractor": self.share_features_extractor,
             "critic": self.critic_name,
-            "preset": self.preset,
-            "network_kwargs": self.network_kwargs,
+            # complete, so that a saved policy does not depend on what a preset's name means later
+            "preset": self.network_spec,
             "critic_learning_rate": self.critic_learning_rate,
         }
 
@@ -133,7 +140,7 @@ def _resolve_learning_rate(given: float | str | None, critic: str, spec: HyperNe
 
 
 def _warn_if_slow(critic: EnsembleCritic) -> None:
-    n_parameters = sum(parameter.numel() for parameter in critic.q_network.parameters()) / critic.n_critics
+    n_parameters = sum(parameter.numel() for parameter in critic.q_network.parameters()) // critic.n_critics
     if n_parameters < SLOW_ON_CPU:
         return
     features = th.zeros(256, critic.features_extractor.features_dim)
@@ -143,9 +150,10 @@ def _warn_if_slow(critic: EnsembleCritic) -> None:
         start = time.perf_counter()
         critic.q_network(features, actions)
         seconds = FORWARDS_PER_STEP * (time.perf_counter() - start)
+        seconds += SECONDS_PER_PARAMETER * n_parameters * critic.n_critics
     warnings.warn(
         f"A critic of {n_parameters / 1e6:.1f} million parameters is trained on a CPU: about {seconds:.2g} s per gradient "
         f"step at batch size 256, {seconds * 100_000 / 3600:.2g} hours for 100 000 steps. "
-        'With policy_kwargs=dict(preset="slim") it is more than ten times as fast.',
+        'policy_kwargs=dict(preset="slim") is the network for CPUs.',
         stacklevel=2,
     )

@@ -7,6 +7,8 @@ def register_envs() -> None:
     """Register the environments. Importing :mod:`sb3_hyper` does it."""
     # Sec. 5: "Ant-v2 with reduced control cost"; the authors' code removes that cost. 111 observations, contact forces
     # among them, and the v2 reward otherwise.
+    if "PaperAnt-v4" in gym.registry:
+        return
     gym.register(
         id="PaperAnt-v4",
         entry_point="gymnasium.envs.mujoco.ant_v4:AntEnv",

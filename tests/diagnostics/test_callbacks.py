@@ -10,6 +10,7 @@ from tests.conftest import PointEnv
 def logged(model, folder):
     model.set_logger(configure(str(folder), ["csv"]))
     model.learn(60, callback=LearningRateCallback(), log_interval=1)
+    model.logger.close()
     with open(folder / "progress.csv", newline="") as file:
         return list(csv.DictReader(file))[-1]
 

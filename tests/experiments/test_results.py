@@ -61,5 +61,5 @@ def test_a_missing_file_holds_no_rows(tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="columns .*algorithm.* are missing"):
+    with pytest.raises(ValueError, match=r"columns .*algorithm.* are missing"):
         read_rows(tmp_path / "other.csv")

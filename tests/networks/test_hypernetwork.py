@@ -159,6 +159,11 @@ def test_slim_starts_with_the_papers_spread_of_weights():
     first, last = net.generate(th.randn(200, 17))
     assert first.weight.std().item() == pytest.approx(0.045, rel=0.1)
     assert last.weight.std().item() == pytest.approx(0.007, rel=0.1)
+    linear = net.primary.layers[1].linear1.weight  # PyTorch's default: U(+-1 / sqrt(fan_in))
+    assert 0.99 < linear.abs().max() * math.sqrt(256) <= 1 + 1e-6
+    hidden, output = net.heads.linear.weight.split([6 * 128 + 256, 128 + 2], dim=-1)
+    assert 0.00499 < hidden.abs().max() <= 0.005
+    assert 0.00079 < output.abs().max() <= 0.0008
 
 
 @pytest.mark.parametrize("preset", ["paper", "slim"])

@@ -33,6 +33,12 @@ def test_parameter_counts_are_the_papers(network, sizes, expected):
     assert (sum(parameter.numel() for parameter in q.parameters()) - shared) / 2 == expected
 
 
+def test_slim_is_a_fifteenth_of_the_paper():
+    with th.device("meta"):
+        q = SAHyperQ(*CHEETAH, resolve_spec("slim"), n_members=2)
+    assert sum(parameter.numel() for parameter in q.parameters()) == 2 * 565_890
+
+
 @pytest.mark.parametrize(("sizes", "expected"), [(HOPPER, 1_538), (CHEETAH, 2_306), (ANT, 2_818)])
 def test_number_of_dynamic_weights_is_the_papers(sizes, expected):
     with th.device("meta"):
@@ -74,10 +80,10 @@ def test_as_hyper_swaps_the_roles():
 def test_emb_hyper_has_one_set_of_weights_for_all_rows():
     network = EmbHyperQ(4, 3, SMALL, n_members=2)
     states, actions = th.randn(6, 4), th.randn(6, 3)
+    # one change of the input gives the same function of it in every row
+    permutation = th.randperm(6)
+    th.testing.assert_close(network(states[permutation], actions[permutation]), network(states, actions)[:, permutation])
     repeated = network.embedding.expand(6, EMBEDDING_DIM)
-    for layer in network.generate(repeated):
-        for tensor in layer:
-            th.testing.assert_close(tensor, tensor[:, :1].expand_as(tensor))
     # as the authors' code has it: the embedding repeated over the batch
     expected = super(EmbHyperQ, network).forward(repeated, th.cat([states, actions], 1))
     th.testing.assert_close(network(states, actions), expected)
@@ -86,6 +92,9 @@ def test_emb_hyper_has_one_set_of_weights_for_all_rows():
 def test_the_embedding_starts_uniform_is_shared_and_learns():
     network = EmbHyperQ(4, 3, SMALL, n_members=2)
     assert network.embedding.shape == (EMBEDDING_DIM,)
-    assert ((network.embedding >= 0) & (network.embedding < 1)).all()
+    embeddings = th.cat([EmbHyperQ(1, 1, SMALL, 1).embedding for _ in range(40)])
+    assert ((embeddings >= 0) & (embeddings < 1)).all()
+    assert embeddings.min() < 0.1
+    assert embeddings.max() > 0.9
     network(th.randn(6, 4), th.randn(6, 3)).sum().backward()
     assert network.embedding.grad.abs().min() > 0

@@ -20,7 +20,7 @@ def test_the_default_spec_is_the_paper():
 
 
 def test_lists_from_yaml_make_an_equal_spec():
-    assert HyperNetworkSpec(widths=[256, 512, 1024], dynamic_widths=[256]) == HyperNetworkSpec()
+    assert HyperNetworkSpec(widths=[256, np.int64(512), 1024], dynamic_widths=[256]) == HyperNetworkSpec()
 
 
 def test_changes_replace_fields_of_the_preset():
@@ -45,6 +45,7 @@ def test_changes_replace_fields_of_the_preset():
         ({"hidden_head_bound": math.nan}, "hidden_head_bound must be a positive number, got nan"),
         ({"critic_learning_rate": "1e-3"}, "critic_learning_rate .* got the text '1e-3'.*write 0.001"),
         ({"width": 5}, "Given: width. Accepted: 'widths', "),
+        ({1: 2}, "Given: 1. Accepted: 'widths', "),
     ],
 )
 def test_what_does_not_fit_is_named(fields, message):

@@ -91,6 +91,21 @@ def test_the_actors_gradient_is_the_same_with_and_without_the_graph(env, algorit
         assert th.equal(one, other)
 
 
+@pytest.mark.parametrize("critic", CRITICS)
+def test_losses_on_the_action_gradient_can_reach_the_critic(env, critic):
+    model = make_model(TD3, env, critic=critic)
+    obs, actions = th.randn(4, 5), th.rand(4, 2).requires_grad_()
+
+    def penalty_gradients():
+        value = model.critic.q1_forward(obs, actions).sum()
+        (gradient,) = th.autograd.grad(value, actions, create_graph=True)
+        parameters = list(model.critic.parameters())
+        return th.autograd.grad(gradient.square().sum(), parameters, allow_unused=True)
+
+    model.critic.skip_parameter_gradients = False
+    assert any(gradient is not None and gradient.any() for gradient in penalty_gradients())
+
+
 def test_frozen_returns_every_parameter_to_its_setting():
     module = th.nn.Linear(2, 2)
     module.bias.requires_grad_(False)

@@ -86,6 +86,8 @@ def test_net_arch_is_the_actors(env, algorithm):
         ({"critic_learning_rate": 0}, "critic_learning_rate .*got 0"),
         ({"network_kwargs": {"dynamic_widths": [0]}}, r"dynamic_widths .*\[0\]"),
         ({"network_kwargs": {"depth": 3}}, "Given: depth. Accepted: 'widths'"),
+        ({"n_critics": 0}, "n_critics must be a whole number of at least 1, got 0"),
+        ({"n_critics": "2"}, "n_critics .* got '2'"),
     ],
 )
 def test_bad_arguments_get_a_sentence(env, algorithm, policy_kwargs, message):

@@ -35,6 +35,13 @@ def test_the_critics_rate_holds_while_the_actor_follows_the_schedule(env, algori
     assert actor[-1] < actor[0]
 
 
+def test_the_rate_holds_in_every_parameter_group(env):
+    model = make_model(TD3, env, critic_learning_rate=5e-4)
+    model.critic.optimizer.add_param_group({"params": [th.nn.Parameter(th.zeros(1))], "lr": 1.0})
+    model.learn(12)
+    assert [group["lr"] for group in model.critic.optimizer.param_groups] == [5e-4, 5e-4]
+
+
 def test_the_step_is_really_of_that_size(env):
     model = make_model(TD3, env, critic_learning_rate=1e-7)
     model.learn(10)
@@ -88,6 +95,7 @@ def test_default_rates(env, policy_kwargs, expected):
 def test_adam_is_fused_unless_the_user_chose_an_implementation(env):
     assert make_model(TD3, env).critic.optimizer.defaults["fused"]
     assert make_model(SAC, env).actor.optimizer.defaults["fused"]
+    assert make_model(SAC, env).policy.optimizer_kwargs == {}
     model = make_model(TD3, env, optimizer_kwargs={"foreach": True, "weight_decay": 0.1})
     assert not model.critic.optimizer.defaults["fused"]
     assert model.critic.optimizer.defaults["weight_decay"] == 0.1
