@@ -44,14 +44,16 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="image (default: docs/images/FOLDER.png)")
     args = parser.parse_args()
     runs = read_runs(RESULTS / args.folder)
+    if not runs:
+        parser.error(f"there are no runs in {RESULTS / args.folder}")
     print(
-        "variant".ljust(24),
+        "variant".ljust(28),
         *(f"seed {seed}".rjust(8) for seed in sorted(next(iter(runs.values())))),
         "    mean   (last evaluation)",
     )
     for variant, seeds in runs.items():
         last = [curve[-1, 1] for _, curve in sorted(seeds.items())]
-        print(variant.ljust(24), *(f"{value:8.0f}" for value in [*last, np.mean(last)]))
+        print(variant.ljust(28), *(f"{value:8.0f}" for value in [*last, np.mean(last)]))
 
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()

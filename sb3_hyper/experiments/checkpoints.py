@@ -98,8 +98,11 @@ class ResumableRun(BaseCallback):
         self.total_timesteps = total_timesteps
         self.eval_callback = eval_callback
         self.save_freq = save_freq
-        self.seconds: list[float] = []  # of training and evaluating, until each evaluation
+        # of training and evaluating, until each evaluation: on the clock, and of this process on a processor
+        self.seconds: list[float] = []
+        self.cpu_seconds: list[float] = []
         self._seconds_before = 0.0
+        self._cpu_seconds_before = 0.0
         self._episode_ended = False
         self._last_checkpoint = 0
         self._last_report = 0.0
@@ -134,6 +137,7 @@ class ResumableRun(BaseCallback):
         if self.training_env.num_envs != 1 or unwrap_vec_wrapper(self.training_env, VecNormalize) is not None:
             raise ValueError("Runs can be resumed with one training environment and without VecNormalize only")
         self._start = time.perf_counter()
+        self._cpu_start = time.process_time()
         if self._to_restore is not None:
             self._restore(self._to_restore)
             self._to_restore = None
@@ -143,6 +147,7 @@ class ResumableRun(BaseCallback):
         self._episode_ended = bool(self.locals["dones"][0])
         if len(self.eval_callback.evaluations_timesteps) > len(self.seconds):
             self.seconds.append(self._elapsed())
+            self.cpu_seconds.append(self._cpu_elapsed())
             self._report()
         elif time.perf_counter() - self._last_report > 5:
             self._report()
@@ -169,13 +174,20 @@ class ResumableRun(BaseCallback):
     def _elapsed(self) -> float:
         return self._seconds_before + time.perf_counter() - self._start
 
+    def _cpu_elapsed(self) -> float:
+        return self._cpu_seconds_before + time.process_time() - self._cpu_start
+
     def _report(self) -> None:
         self._last_report = time.perf_counter()
         progress = {
             "step": self.model.num_timesteps,
             "total_timesteps": self.total_timesteps,
             "elapsed": self._elapsed(),
-            "evaluations": {**_evaluations(self.eval_callback), "seconds": self.seconds},
+            "evaluations": {
+                **_evaluations(self.eval_callback),
+                "seconds": self.seconds,
+                "cpu_seconds": self.cpu_seconds,
+            },
             "versions": provenance.versions(),
             "commit": provenance.commit(),
         }
@@ -201,7 +213,9 @@ class ResumableRun(BaseCallback):
             "last_mean_reward": float(self.eval_callback.last_mean_reward),
             "n_calls": self.eval_callback.n_calls,
             "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
             "elapsed": self._elapsed(),
+            "cpu_elapsed": self._cpu_elapsed(),
         }
         write_json(temporary / "state.json", state)
         temporary.rename(folder)
@@ -220,8 +234,8 @@ class ResumableRun(BaseCallback):
         callback.eval_env.reset()  # uses up the seed the environment was made with
         for index, random_state in enumerate(state["eval_env"]):
             callback.eval_env.env_method("set_random_state", random_state, indices=index)
-        self.seconds = state["seconds"]
-        self._seconds_before = state["elapsed"]
+        self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]
+        self._seconds_before, self._cpu_seconds_before = state["elapsed"], state["cpu_elapsed"]
         self.model.action_space.np_random.bit_generator.state = state["action_space"]
         _set_random_states(state["random"])
 

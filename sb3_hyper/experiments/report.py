@@ -139,7 +139,7 @@ def _pictures(runs: StudyRuns) -> Iterator[Picture]:
         yield picture("Performance profile", caption + where, study_plots.profile(runs, variants), part)
     if others := [variant for variant in comparable if variant != study.baseline]:
         caption = "Probability that a run's final score is above that of a run of the baseline, mean over environments, 95 % "
-        caption += "stratified bootstrap interval (none where all have one seed). "
+        caption += "stratified bootstrap interval (none where one of the two has single seeds only). "
         yield picture("Probability of improvement", caption + where, study_plots.improvement(runs, others))
 
 

@@ -11,7 +11,7 @@ from filelock import FileLock
 from sb3_hyper.experiments.files import replacing
 
 KEYS = ("study", "variant", "environment", "seed", "step")
-FIXED = (*KEYS[:2], "algorithm", *KEYS[2:], "seconds", "versions", "commit")
+FIXED = (*KEYS[:2], "algorithm", *KEYS[2:], "seconds", "cpu_seconds", "versions", "commit")
 
 Row = dict[str, str]
 
@@ -29,6 +29,8 @@ class RunResult:
     :param steps: Environment steps at each evaluation, ``(n_evaluations,)``
     :param returns: Undiscounted returns of the evaluation episodes, ``(n_evaluations, n_episodes)``
     :param seconds: Seconds of training and evaluating until each evaluation, ``(n_evaluations,)``
+    :param cpu_seconds: The same, counting only what the process spent on a processor: with one thread, what the clock
+        would have shown had nothing else run on the machine, ``(n_evaluations,)``
     :param versions: Versions of what ran, as text.
     :param commit: The package's git commit, if known.
     """
@@ -41,6 +43,7 @@ class RunResult:
     steps: np.ndarray
     returns: np.ndarray
     seconds: np.ndarray
+    cpu_seconds: np.ndarray
     versions: str = ""
     commit: str = ""
 
@@ -53,12 +56,14 @@ class RunResult:
         """
         :return: One row per evaluation.
         """
-        shared = {name: str(getattr(self, name)) for name in FIXED if name not in ("step", "seconds")}
+        shared = {name: str(getattr(self, name)) for name in FIXED if name not in ("step", "seconds", "cpu_seconds")}
         return [
             shared
-            | {"step": str(int(step)), "seconds": f"{seconds:.1f}"}
+            | {"step": str(int(step)), "seconds": f"{seconds:.1f}", "cpu_seconds": f"{cpu_seconds:.1f}"}
             | {f"return_{episode}": f"{value:.2f}" for episode, value in enumerate(returns)}
-            for step, seconds, returns in zip(self.steps, self.seconds, self.returns, strict=True)
+            for step, seconds, cpu_seconds, returns in zip(
+                self.steps, self.seconds, self.cpu_seconds, self.returns, strict=True
+            )
         ]
 
 
@@ -102,6 +107,7 @@ def _run(rows: Sequence[Row]) -> RunResult:
         steps=np.array([int(row["step"]) for row in rows]),
         returns=np.array([[float(row[name]) for name in columns] for row in rows]),
         seconds=np.array([float(row["seconds"]) for row in rows]),
+        cpu_seconds=np.array([float(row["cpu_seconds"]) for row in rows]),
         versions=first["versions"],
         commit=first["commit"],
     )
@@ -142,7 +148,7 @@ def _write(path: Path, rows: list[Row]) -> None:
     ordered: list[Row] = sorted(rows, key=order)
     n_episodes = max(len(_returns(row)) for row in rows)
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        names = [*FIXED[:6], "seconds", *(f"return_{episode}" for episode in range(n_episodes)), "versions", "commit"]
+        names = [*FIXED[:8], *(f"return_{episode}" for episode in range(n_episodes)), "versions", "commit"]
         writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(ordered)

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from sb3_hyper.experiments.results import RunResult
-from sb3_hyper.experiments.statistics import common_curves, interquartile_mean, performance_profile
-from sb3_hyper.experiments.study_runs import Estimate, StudyRuns, count, estimate, final, mean
+from sb3_hyper.experiments.statistics import Statistic, common_curves, interquartile_mean, performance_profile
+from sb3_hyper.experiments.study_runs import StudyRuns, count, estimate, final, mean
 
 INK = "#2b2b2b"  # of text, axes and the baseline; a page may replace it by its own
 GREY = "#7f7f7f"
@@ -87,8 +87,8 @@ def learning_curves(runs: StudyRuns, variants: Sequence[str], against: Literal["
             positions = [run.steps if against == "steps" else run.seconds / seconds for run in cell]
             n_points = None if against == "steps" else N_POINTS
             x, curves = common_curves(positions, [run.curve for run in cell], n_points)
-            _draw(axes, x, estimate([curves], mean), styles(runs)[variant])
-        _finish(axes, "" if index % n_columns else "Return", environment)
+            _draw(axes, x, [curves], mean, styles(runs)[variant])
+        _finish(axes, y_label="" if index % n_columns else "Return", title=environment)
         axes.set_xlim(left=0)
         if against == "steps":
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -111,9 +111,8 @@ def sample_efficiency(runs: StudyRuns, variants: Sequence[str]) -> Figure:
     axes.axhline(1, color=GREY, linewidth=0.8, linestyle=(0, (4, 4)))
     for variant in variants:
         steps, tasks = runs.normalised_curves(variant)
-        _draw(axes, steps, estimate(tasks, interquartile_mean), styles(runs)[variant])
-    _finish(axes, "IQM of normalised return")
-    figure.supxlabel("Environment steps", color=INK, fontsize="medium")
+        _draw(axes, steps, tasks, interquartile_mean, styles(runs)[variant])
+    _finish(axes, "Environment steps", "IQM of normalised return")
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     _legend(figure, runs, {variant: _seeds(runs, _cells(runs, variant)) for variant in variants})
@@ -134,10 +133,8 @@ def profile(runs: StudyRuns, variants: Sequence[str]) -> Figure:
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
     for variant, tasks in scores.items():
-        shares = estimate(tasks, lambda pooled: performance_profile([pooled], thresholds))
-        _draw(axes, thresholds, shares, styles(runs)[variant])
-    _finish(axes, "Share of runs above τ")
-    figure.supxlabel("Normalised final score τ", color=INK, fontsize="medium")
+        _draw(axes, thresholds, tasks, lambda pooled: performance_profile([pooled], thresholds), styles(runs)[variant])
+    _finish(axes, "Normalised final score τ", "Share of runs above τ")
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     _legend(figure, runs, {variant: _seeds(runs, _cells(runs, variant)) for variant in variants})
@@ -161,8 +158,7 @@ def improvement(runs: StudyRuns, variants: Sequence[str]) -> Figure:
         axes.plot([low, high], [row, row], color=colour, linewidth=5, alpha=0.45, solid_capstyle="butt")
         axes.plot(value, row, marker="o", markersize=7, color=colour)
     labels = [_label(runs, variant, _seeds(runs, _cells(runs, variant))) for variant in variants]
-    _finish(axes)
-    figure.supxlabel("Probability of a final score above the baseline's", color=INK, fontsize="medium")
+    _finish(axes, "Probability of a higher final score")
     axes.set_yticks(range(len(variants)), [textwrap.fill(label, 36) for label in labels], fontsize="small")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -171,13 +167,17 @@ def improvement(runs: StudyRuns, variants: Sequence[str]) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, x: np.ndarray, curve: Estimate, style: Style) -> None:
+def _draw(axes: Axes, x: np.ndarray, tasks: Sequence[np.ndarray], statistic: Statistic, style: Style) -> None:
+    if not len(x):
+        return
+    curve = estimate(tasks, statistic)
     axes.fill_between(x, curve.low, curve.high, color=style["color"], alpha=0.18, linewidth=0)
     # a curve of one evaluation is a point
     axes.plot(x, curve.value, **style, linewidth=1.7, marker="o" if len(x) == 1 else None, markersize=4)
 
 
-def _finish(axes: Axes, y_label: str = "", title: str = "") -> None:
+def _finish(axes: Axes, x_label: str = "", y_label: str = "", title: str = "") -> None:
+    axes.set_xlabel(x_label, color=INK)
     axes.set_ylabel(y_label, color=INK)
     axes.set_title(_plain(title), color=INK, fontsize="medium", fontweight="bold", loc="left")
     axes.tick_params(colors=INK)

@@ -169,6 +169,7 @@ class Workspace:
             steps=np.array(evaluations["timesteps"]),
             returns=np.array(evaluations["results"]),
             seconds=np.array(evaluations["seconds"]),
+            cpu_seconds=np.array(evaluations["cpu_seconds"]),
             versions=progress["versions"],
             commit=progress["commit"],
         )

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from sb3_hyper.cli import UNFINISHED
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.results import read_rows
@@ -48,7 +49,7 @@ def run_local(workspace, **kwargs):
 
 
 def without_clock(rows):
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+    return [{key: value for key, value in row.items() if not key.endswith("seconds")} for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,8 @@ def test_two_runners_share_the_work(uninterrupted, tmp_path):
     command += ["--folder", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
     runners = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
     outputs = [runner.communicate(timeout=300)[0] for runner in runners]
-    assert all(runner.returncode == 0 for runner in runners), outputs
+    # the one that ends first leaves what the other still works on to it
+    assert sorted(runner.returncode for runner in runners) in ([0, 0], [0, UNFINISHED]), outputs
     assert without_clock(read_rows(workspace.results)) == uninterrupted
     log_of_each_run = [workspace.log_path(run).read_text() for run in workspace.study.runs()]
     assert all(log.count("Saving to") == 1 for log in log_of_each_run)
