@@ -16,8 +16,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     :param path: The file to write or replace.
     :return: A context with the path to write to; nothing happens to ``path`` if the block fails.
+    :raises ValueError: If ``path`` is there and no file, a device or a folder.
     """
-    path = Path(path)
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no file that could be replaced")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)

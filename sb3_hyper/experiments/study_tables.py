@@ -144,19 +144,24 @@ def pace(runs: StudyRuns) -> Table:
     def row(variant: str, environment: str) -> tuple[str, ...]:
         baseline = runs.study.baseline
         target = runs.scores(final, baseline, environment)
-        seconds = np.median(runs.scores(_seconds, variant, environment))
-        times = runs.scores(_seconds, baseline, environment)
-        ratio = f"{seconds / np.median(times):.2f} {TIMES}" if len(times) else NONE
         reach = _reach(runs.finished(variant, environment), target.mean()) if len(target) else NONE
-        return reach, f"{seconds:.1f}", ratio
+
+        def cost(seconds: Score) -> str:
+            median = np.median(runs.scores(seconds, variant, environment))
+            reference = runs.scores(seconds, baseline, environment)
+            ratio = f"{median / np.median(reference):.2f} {TIMES}" if len(reference) else NONE
+            return f"{median:.1f} ({ratio})"
+
+        return reach, cost(_seconds), cost(_cpu_seconds)
 
     label = runs.study.variants[runs.study.baseline].label
     caption = (
         f"Steps after which the learning curve first reaches the mean final score of {label}: median over seeds, and how "
         "many of them got there (one that did not counts as later than all others). Seconds per 1000 steps, training and "
-        f"evaluating, and their ratio to {label}: median over seeds; what else the machine did is in them. " + _behind(runs)
+        f"evaluating, and their ratio to {label}: median over seeds. Wall-clock time depends on what else the machine did, "
+        "CPU time less so; CPU time leaves out work on a GPU. " + _behind(runs)
     )
-    header = ("Environment", "Variant", "Seeds", "Steps to baseline", "s / 1000 steps", "Ratio")
+    header = ("Environment", "Variant", "Seeds", "Steps to baseline", "Seconds / 1000 steps", "CPU seconds")
     return Table("pace", "Pace", caption, header, list(_rows(runs, row)), n_names=2)
 
 
@@ -242,6 +247,10 @@ def _behind(runs: StudyRuns) -> str:
 
 def _seconds(run: RunResult) -> float:
     return float(1000 * run.seconds[-1] / run.steps[-1])
+
+
+def _cpu_seconds(run: RunResult) -> float:
+    return float(1000 * run.cpu_seconds[-1] / run.steps[-1])
 
 
 def _reach(runs: list[RunResult], target: float) -> str:

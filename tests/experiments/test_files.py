@@ -1,0 +1,49 @@
+import os
+
+import pytest
+
+from sb3_hyper.experiments.files import read_json, replacing, write_json
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "deep" / "file.txt"
+    for text in ("one", "two"):
+        with replacing(path) as temporary:
+            temporary.write_text(text)
+            assert temporary.suffix == ".txt"
+            assert not path.exists() or path.read_text() == "one"
+        assert path.read_text() == text
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail():
+        with replacing(path) as temporary:
+            temporary.write_text("new")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "target.json").write_text("1")
+    (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
+    write_json(tmp_path / "link.json", [2])
+    assert (tmp_path / "link.json").is_symlink()
+    assert read_json(tmp_path / "target.json") == [2]
+
+
+@pytest.mark.parametrize("path", [os.devnull, "."])
+def test_devices_and_folders_are_refused(path):
+    with pytest.raises(ValueError, match="no file that could be replaced"), replacing(path):
+        pass
+
+
+def test_what_is_not_there_reads_as_nothing(tmp_path):
+    assert read_json(tmp_path / "none.json") is None

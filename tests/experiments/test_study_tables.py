@@ -1,0 +1,124 @@
+import pytest
+
+from sb3_hyper.experiments.study_runs import StudyRuns
+from sb3_hyper.experiments.study_tables import MINUS, TIMES, Table, study_tables
+from tests.experiments.fake_runs import RANDOM, both_everywhere, half_finished, make_run, make_study
+
+
+def tables_of(results, random_returns=RANDOM, **changes):
+    return {table.key: table for table in study_tables(StudyRuns(make_study(**changes), results, random_returns))}
+
+
+def rows_of(table):
+    """First cells that are names -> the others."""
+    return {row[: table.n_names]: row[table.n_names :] for row in table.rows}
+
+
+def test_seeds_are_counted_by_cell():
+    assert rows_of(tables_of(half_finished())["runs"]) == {
+        ("Base",): ("2 of 3", "1 of 3"),
+        ("New",): ("1 of 3", "0 of 3 (+1)"),
+    }
+
+
+def test_scores_by_hand():
+    rows = rows_of(tables_of(half_finished())["scores"])
+    # final: means of 10 to 50 and of 20 to 60; highest: 50 and 60; area: 25 and 35
+    assert rows["A-v0", "Base"] == ("2", "35.0 [30.0, 40.0]", "55.0 ± 5.0", "30.0 [25.0, 35.0]")
+    assert rows["A-v0", "New"] == ("1", "54.0", "60.0", "48.0")
+    assert rows["B-v0", "Base"] == ("1", "100", "100", "90.0")
+    assert ("B-v0", "New") not in rows
+
+
+def test_pace_by_hand():
+    rows = rows_of(tables_of(half_finished())["pace"])
+    # 35 is reached half-way between 4000 and 5000, and between 3000 and 4000
+    assert rows["A-v0", "Base"] == ("2", "4.0k (2 of 2)", f"10.0 (1.00 {TIMES})", f"8.0 (1.00 {TIMES})")
+    # from 30 at 2000 to 60 at 3000
+    assert rows["A-v0", "New"] == ("1", "2.2k (1 of 1)", f"25.0 (2.50 {TIMES})", f"20.0 (2.50 {TIMES})")
+
+
+def test_a_seed_that_never_gets_there_counts_as_late():
+    low, high = (make_run("new", "A-v0", seed, [value] * 6) for seed, value in ((1, 0), (2, 100)))
+    base = half_finished()
+    assert rows_of(tables_of([*base, low])["pace"])["A-v0", "New"][1] == "- (1 of 2)"
+    assert rows_of(tables_of([*base, low, high])["pace"])["A-v0", "New"][1] == "2.2k (2 of 3)"
+
+
+def test_without_the_baseline_there_is_nothing_to_compare_with():
+    tables = tables_of(half_finished()[3:])
+    assert rows_of(tables["pace"])["A-v0", "New"] == ("1", "-", "25.0 (-)", "20.0 (-)")
+    assert rows_of(tables["normalisation"])["A-v0",] == ("0", "0.00", "-")
+    assert "aggregates" not in tables
+    assert "no run of the baseline has finished" in tables["normalisation"].caption
+
+
+def test_aggregates_by_hand():
+    rows = rows_of(tables_of(both_everywhere())["aggregates"])
+    # of 30 / 35, 40 / 35 and 1 nothing is cut off
+    assert rows["Base",][:2] == ("3", "1.00 [0.90, 1.10]")
+    assert rows["Base",][3] == "-"
+    # 54 / 35 and 400 / 200; areas 48 / 35 and (270 + 100) / 200
+    assert rows["New",] == ("2", "1.77", "1.61", "1.00")
+
+
+def test_aggregates_say_what_they_leave_out():
+    tables = tables_of(half_finished(), {"A-v0": 0.0})
+    assert "Left out: B-v0 (the return of random actions is not known)" in tables["aggregates"].caption
+    assert rows_of(tables["normalisation"])["B-v0",] == ("1", "-", "-")
+    assert "New is not there yet: no finished run on B-v0" in tables_of(half_finished())["aggregates"].caption
+
+
+@pytest.mark.parametrize("key", ["scores", "pace", "aggregates"])
+def test_captions_say_how_many_seeds_there_are(key):
+    assert "1 to 2 seeds" in tables_of(both_everywhere())[key].caption
+
+
+def test_the_caption_knows_how_many_evaluations_there_are():
+    assert "last 5 evaluations" in tables_of(half_finished())["scores"].caption
+    results = [make_run("base", "A-v0", 0, [1, 2])]
+    assert "last 2 evaluations" in tables_of(results, steps=2000)["scores"].caption
+
+
+def test_an_empty_study_has_a_table_of_what_is_to_come():
+    assert list(tables_of([])) == ["runs"]
+
+
+def test_a_diverged_run_is_shown():
+    results = [*half_finished()[:3], make_run("new", "A-v0", 0, [0, 1, float("nan"), 1, 1, 1])]
+    assert rows_of(tables_of(results)["scores"])["A-v0", "New"] == ("1", "nan", "nan", "nan")
+
+
+def test_negative_numbers_have_a_minus_sign():
+    results = [make_run("base", "A-v0", 0, [-1234.4] * 6)]
+    assert rows_of(tables_of(results)["scores"])["A-v0", "Base"][1] == f"{MINUS}1234"
+
+
+NASTY = Table("key", "50 % & more", "A\ncaption_1", ("a|b", "x_y"), [("<i>", "1 ± 2 \\ $x^2$"), ("~", f"[{MINUS}1, #]")])
+
+
+def test_markdown_has_one_line_per_row():
+    lines = NASTY.markdown().splitlines()
+    assert lines == [
+        "**50 % & more.** A caption\\_1",
+        "",
+        r"| a\|b | x\_y |",
+        "|---|---:|",
+        r"| \<i> | 1 ± 2 \\ $x^2$ |",
+        f"| ~ | [{MINUS}1, #] |",
+    ]
+
+
+def test_latex_is_escaped():
+    latex = NASTY.latex()
+    assert r"\caption{50 \% \& more. A caption\_1}" in latex
+    assert r"\textless{}i\textgreater{} & 1 $\pm$ 2 \textbackslash{} \$x\textasciicircum{}2\$ \\" in latex
+    assert r"\textasciitilde{} & {[}$-$1, \#{]} \\" in latex
+    assert latex.isascii()
+
+
+def test_latex_rules_off_each_environment():
+    latex = tables_of(both_everywhere())["scores"].latex()
+    assert latex.count(r"\midrule") == 2
+    assert r"\begin{tabular}{llrrrr}" in latex
+    assert all(line.count(" & ") == 5 for line in latex.splitlines() if line.endswith(r"\\"))
