@@ -156,6 +156,17 @@ def improvement_interval(
     return stratified_bootstrap(both, statistic, n_resamples, confidence, rng=rng)
 
 
+def shortfall(curve: np.ndarray) -> float:
+    """
+    How unsteady a run is: how far its evaluations lie below the best one so far, on average. Zero if it never falls back.
+
+    :param curve: Return at each evaluation, ``(n_evaluations,)``
+    :return: In units of the return.
+    """
+    curve = _not_empty(curve, "curve")
+    return float((np.maximum.accumulate(curve) - curve).mean())
+
+
 def performance_profile(scores: Sequence[np.ndarray], thresholds: np.ndarray) -> np.ndarray:
     """
     Share of runs above each threshold. The runs of all tasks are pooled, so each run counts the same.

@@ -65,7 +65,13 @@ def run(folder, env_id, algorithm=TD3, kill_at=None):
 
 @pytest.mark.parametrize(
     ("env_id", "algorithm"),
-    [(PointEnv, TD3), (PointEnv, SAC), ("Hopper-v5", TD3), ("Pendulum-v1", SAC), ("Ant-v5", TD3)],
+    [
+        (PointEnv, TD3),
+        (PointEnv, SAC),
+        ("Hopper-v5", TD3),
+        ("Pendulum-v1", SAC),
+        pytest.param("Ant-v5", TD3, marks=pytest.mark.slow),
+    ],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, env_id, algorithm):
     _, whole = run(tmp_path / "whole", env_id, algorithm)

@@ -62,8 +62,8 @@ def test_numbers_of_a_half_finished_study(report):
     page = report(half_finished())
     assert "4 of 12 runs have finished, 1 more" in " ".join(page.text.split())
     # the first row of an environment names it
-    assert ["A-v0", "Base", "2", "35.0 [30.0, 40.0]", "55.0 ± 5.0", "30.0 [25.0, 35.0]"] in page.rows
-    assert ["New", "1", "54.0", "60.0", "48.0"] in page.rows
+    assert ["A-v0", "Base", "2", "35.0 [30.0, 40.0]", "55.0 ± 5.0", "30.0 [25.0, 35.0]", "0.00"] in page.rows
+    assert ["New", "1", "54.0", "60.0", "48.0", "0.00"] in page.rows
     assert ["New", "1", "2.2k (1 of 1)", f"25.0 (2.50 {TIMES})", f"20.0 (2.50 {TIMES})"] in page.rows
     assert ["New", "1 of 3", "0 of 3 (+1)"] in page.rows
 
@@ -142,7 +142,7 @@ def test_what_is_left_out_is_said(report):
 def test_a_diverged_run_does_not_stop_the_report(report):
     diverged = [make_run("new", name, 0, [0, 1, float("nan"), 1, 1, 1]) for name in ("A-v0", "B-v0")]
     page = report([*half_finished()[:3], *diverged])
-    assert ["New", "1", "nan", "nan", "nan"] in page.rows
+    assert ["New", "1", "nan", "nan", "nan", "nan"] in page.rows
 
 
 def test_settings_are_those_of_the_baseline_and_what_differs(report):

@@ -15,6 +15,7 @@ from sb3_hyper.experiments.statistics import (
     normalise,
     performance_profile,
     probability_of_improvement,
+    shortfall,
     steps_to_reach,
     stratified_bootstrap,
 )
@@ -258,3 +259,10 @@ def test_a_diverged_run_shows_in_every_statistic(rng):
     assert np.isnan(performance_profile(scores, np.array([0, 1]))).all()
     assert np.isnan(stratified_bootstrap(scores, mean, rng=rng)).all()
     assert math.isnan(steps_to_reach([1, 2], [math.nan, math.nan], 0))
+
+
+@pytest.mark.parametrize(
+    ("curve", "expected"), [([1, 2, 3], 0), ([5], 0), ([1000, 97, 1009, 131], (903 + 878) / 4), ([3, 2, 1], 1), ([-5, -7], 1)]
+)
+def test_shortfall_is_the_mean_distance_to_the_best_so_far(curve, expected):
+    assert shortfall(np.array(curve)) == expected
