@@ -11,7 +11,7 @@ from filelock import FileLock
 from sb3_hyper.experiments.files import replacing
 
 KEYS = ("study", "variant", "environment", "seed", "step")
-FIXED = (*KEYS[:2], "algorithm", *KEYS[2:], "seconds", "cpu_seconds", "versions", "commit")
+FIXED = (*KEYS[:2], "algorithm", *KEYS[2:], "seconds", "cpu_seconds", "definition", "versions", "commit")
 
 Row = dict[str, str]
 
@@ -31,6 +31,7 @@ class RunResult:
     :param seconds: Seconds of training and evaluating until each evaluation, ``(n_evaluations,)``
     :param cpu_seconds: The same, counting only what the process spent on a processor: with one thread, what the clock
         would have shown had nothing else run on the machine, ``(n_evaluations,)``
+    :param definition: Fingerprint of the run's definition.
     :param versions: Versions of what ran, as text.
     :param commit: The package's git commit, if known.
     """
@@ -44,6 +45,7 @@ class RunResult:
     returns: np.ndarray
     seconds: np.ndarray
     cpu_seconds: np.ndarray
+    definition: str = ""
     versions: str = ""
     commit: str = ""
 
@@ -108,6 +110,7 @@ def _run(rows: Sequence[Row]) -> RunResult:
         returns=np.array([[float(row[name]) for name in columns] for row in rows]),
         seconds=np.array([float(row["seconds"]) for row in rows]),
         cpu_seconds=np.array([float(row["cpu_seconds"]) for row in rows]),
+        definition=first["definition"],
         versions=first["versions"],
         commit=first["commit"],
     )
@@ -148,7 +151,7 @@ def _write(path: Path, rows: list[Row]) -> None:
     ordered: list[Row] = sorted(rows, key=order)
     n_episodes = max(len(_returns(row)) for row in rows)
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        names = [*FIXED[:8], *(f"return_{episode}" for episode in range(n_episodes)), "versions", "commit"]
+        names = [*FIXED[:8], *(f"return_{episode}" for episode in range(n_episodes)), *FIXED[8:]]
         writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(ordered)

@@ -1,6 +1,8 @@
 """What a study is: a named list of training runs, written in YAML."""
 
 import copy
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import resources
@@ -143,6 +145,13 @@ class Run:
         # a buffer longer than the run would only make checkpoints larger
         settings["buffer_size"] = min(settings.get("buffer_size", self.study.steps), self.study.steps)
         return {self.environment: settings}
+
+    @property
+    def definition(self) -> str:
+        """A fingerprint of all that the study's definition says about the run: other definition, other fingerprint."""
+        study = self.study
+        content = [self.algo, study.steps, study.eval_freq, study.eval_episodes, self.settings()]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
     def arguments(self) -> list[str]:
         """

@@ -14,11 +14,12 @@ import yaml
 from filelock import FileLock, Timeout
 
 from sb3_hyper.experiments.checkpoints import COMPLETE
-from sb3_hyper.experiments.files import read_json, replacing
+from sb3_hyper.experiments.files import read_json, replacing, write_json
 from sb3_hyper.experiments.results import KEYS, Row, RunResult, merge_rows, read_rows
-from sb3_hyper.experiments.studies import Run, Study
+from sb3_hyper.experiments.studies import Run, Study, StudyError
 
 State = Literal["done", "failed", "running", "interrupted", "pending"]
+ANOTHER_DEFINITION = "move it away, or give the changed study another name"
 LOG_LINES = 30  # of a failed run's log, kept with the failure
 
 
@@ -62,8 +63,12 @@ class Workspace:
         Write the run's settings, and the command by which it can be repeated by hand.
 
         :param run: A run.
+        :raises StudyError: If the folder holds a run of another definition.
         """
         folder = self.run_folder(run)
+        if (read_json(folder / "definition.json") or run.definition) != run.definition:
+            raise StudyError(f"{folder} holds a run of another definition of the study: {ANOTHER_DEFINITION}")
+        write_json(folder / "definition.json", run.definition)
         with replacing(folder / "settings.yml") as temporary:
             temporary.write_text(yaml.safe_dump(run.settings(), sort_keys=False), encoding="utf-8")
         with replacing(folder / "command.txt") as temporary:
@@ -170,6 +175,7 @@ class Workspace:
             returns=np.array(evaluations["results"]),
             seconds=np.array(evaluations["seconds"]),
             cpu_seconds=np.array(evaluations["cpu_seconds"]),
+            definition=run.definition,
             versions=progress["versions"],
             commit=progress["commit"],
         )
@@ -178,9 +184,18 @@ class Workspace:
     def finished(self) -> set[tuple[str, ...]]:
         """
         :return: Keys of the runs whose rows are in the results.
+        :raises StudyError: If the results hold rows of another definition.
         """
         last = max(range(self.study.eval_freq, self.study.steps + 1, self.study.eval_freq))
-        return {tuple(row[key] for key in KEYS[:-1]) for row in read_rows(self.results) if int(row["step"]) == last}
+        definitions: dict[tuple[str, ...], str] = {run.key: run.definition for run in self.study.runs()}
+        finished = set()
+        for row in read_rows(self.results):
+            key = tuple(row[name] for name in KEYS[:-1])
+            if definitions.get(key, row["definition"]) != row["definition"]:
+                raise StudyError(f"{self.results} holds {', '.join(key)} of another definition: {ANOTHER_DEFINITION}")
+            if int(row["step"]) == last:
+                finished.add(key)
+        return finished
 
     def collect(self) -> int:
         """

@@ -15,6 +15,7 @@ def result(seed=0, value=1.0, **changes):
         "returns": np.array([[value, 2.0], [3.0, 4.0]]),
         "seconds": np.array([0.5, 1.5]),
         "cpu_seconds": np.array([0.4, 1.4]),
+        "definition": "d1",
         "versions": "torch-1",
         "commit": "abc",
     }
@@ -30,6 +31,7 @@ def test_a_result_comes_back(tmp_path):
     np.testing.assert_array_equal(loaded.seconds, [0.5, 1.5])
     np.testing.assert_array_equal(loaded.cpu_seconds, [0.4, 1.4])
     assert (loaded.study, loaded.variant, loaded.algorithm, loaded.environment) == ("s", "v", "td3", "E-v1")
+    assert loaded.definition == "d1"
     assert (loaded.seed, loaded.versions, loaded.commit) == (0, "torch-1", "abc")
 
 

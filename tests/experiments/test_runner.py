@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import yaml
 from rich.console import Console
@@ -14,8 +15,8 @@ from rich.console import Console
 from sb3_hyper.cli import UNFINISHED
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
-from sb3_hyper.experiments.results import read_rows
-from sb3_hyper.experiments.studies import load_study
+from sb3_hyper.experiments.results import RunResult, merge_rows, read_rows
+from sb3_hyper.experiments.studies import StudyError, load_study
 from sb3_hyper.experiments.workspace import Workspace
 
 TINY = {"widths": [16], "dynamic_widths": [8]}
@@ -154,6 +155,23 @@ def test_ray_gives_the_same_rows(uninterrupted, tmp_path):
         assert without_clock(read_rows(workspace.results)) == uninterrupted
     finally:
         ray.shutdown()
+
+
+def test_another_definition_is_not_mixed_in(tmp_path):
+    workspace = make_workspace(tmp_path)
+    run = next(workspace.study.runs())
+    workspace.prepare(run)
+    workspace.prepare(run)
+    changed = {"sa_hyper": {"file": "td3", "hyperparams": HYPERPARAMS | {"batch_size": 17}}}
+    for other in (make_workspace(tmp_path, steps=1800), make_workspace(tmp_path, variants=changed)):
+        with pytest.raises(StudyError, match="sa_hyper/Pendulum-v1/seed-0 holds a run of another definition"):
+            other.prepare(next(other.study.runs()))
+    one = np.ones(1)
+    result = RunResult("tiny", "sa_hyper", "td3", "Pendulum-v1", 0, one, np.ones((1, 2)), one, one, run.definition)
+    merge_rows(workspace.results, result.rows())
+    assert workspace.finished() == set()
+    with pytest.raises(StudyError, match=r"tiny.csv holds tiny, sa_hyper, Pendulum-v1, 0 of another definition"):
+        other.finished()
 
 
 def test_a_run_in_progress_is_seen(tmp_path):
