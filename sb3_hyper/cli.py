@@ -10,12 +10,13 @@ from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.report import make_report, tables_latex, tables_markdown
-from sb3_hyper.experiments.results import merge_rows, read_results, read_rows
+from sb3_hyper.experiments.results import KEYS, merge_rows, read_results, read_rows
 from sb3_hyper.experiments.studies import Study, StudyError, load_study, study_names
 from sb3_hyper.experiments.workspace import Workspace
 
@@ -49,7 +50,7 @@ def list_studies(args: argparse.Namespace, console: Console) -> int:
     table = Table("study", "runs", "steps", "title")
     for name in study_names():
         study = load_study(name)
-        table.add_row(name, str(len(list(study.runs()))), f"{study.steps:,}", study.title)
+        table.add_row(name, str(len(list(study.runs()))), f"{study.steps:,}", escape(study.title))
     console.print(table)
     return 0
 
@@ -57,13 +58,13 @@ def list_studies(args: argparse.Namespace, console: Console) -> int:
 def show_study(args: argparse.Namespace, console: Console) -> int:
     """Show what a study consists of."""
     study = load_study(args.name)
-    console.print(f"[bold]{study.title}[/]\n{study.description}")
+    console.print(f"[bold]{escape(study.title)}[/]\n{escape(study.description)}")
     console.print(f"{', '.join(study.environments)}; seeds 0 to {study.seeds - 1}; {study.steps:,} steps")
     table = Table("variant", "label", "algorithm", "priority", f"settings on {study.environments[0]}")
     for name, variant in study.variants.items():
         settings = variant.settings(study.environments[0])
         mark = " (baseline)" if name == study.baseline else ""
-        table.add_row(name + mark, variant.label, variant.algo, str(variant.priority), str(settings))
+        table.add_row(name + mark, escape(variant.label), variant.algo, str(variant.priority), escape(str(settings)))
     console.print(table)
     return 0
 
@@ -112,7 +113,7 @@ def status_of(workspace: Workspace, console: Console) -> Counter[str]:
     """
     states = workspace.states()
     counts: Counter[str] = Counter(states.values())
-    table = Table("variant", *workspace.study.environments, title=f"{workspace.study.title}: seeds done")
+    table = Table("variant", *workspace.study.environments, title=f"{escape(workspace.study.title)}: seeds done")
     for variant in workspace.study.variants:
         cells = []
         for environment in workspace.study.environments:
@@ -127,7 +128,8 @@ def status_of(workspace: Workspace, console: Console) -> Counter[str]:
     console.print(", ".join(f"{number} {state}" for state, number in counts.items()))
     for run, state in states.items():
         if state == "failed":
-            console.print(f"[red]failed[/] {run.label}: {workspace.failure(run)} (log: {workspace.log_path(run)})")
+            reason = escape(f"{workspace.failure(run)} (log: {workspace.log_path(run)})")
+            console.print(f"[red]failed[/] {run.label}: {reason}")
     console.print(f"Results: {workspace.results}")
     return counts
 
@@ -156,6 +158,11 @@ def merge_results(args: argparse.Namespace, console: Console) -> int:
         if not path.is_file():
             raise StudyError(f"There is no file {path}")
         rows = [row for row in read_rows(path) if row["study"] == study.name]
+        definitions: dict[tuple[str, ...], str] = {run.key: run.definition for run in study.runs()}
+        for row in rows:
+            key = tuple(row[name] for name in KEYS[:-1])
+            if definitions.get(key) != row["definition"]:
+                raise StudyError(f"{path} holds {', '.join(key)} of another definition of the study: nothing was merged")
         console.print(f"{path}: {merge_rows(target, rows)} new rows of {len(rows)}")
     return 0
 
@@ -203,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(arguments)
     try:
         return args.function(args, Console())
-    except (StudyError, ImportError) as error:
+    except (ValueError, ImportError) as error:
         print(error, file=sys.stderr)
         return 2
 

@@ -128,6 +128,8 @@ class ResumingExperimentManager(ExperimentManager):
         super().__init__(args, *positional, **kwargs)
         self.save_path = os.path.join(self.log_path, f"{self.env_name}_1")
         self.params_path = f"{self.save_path}/{self.env_name}"
+        if os.path.isfile(f"{self.params_path}/config.yml") and not os.path.isfile(os.path.join(self.save_path, "lock")):
+            sys.exit(f"{self.save_path} holds a run that was not started with --resume: name another log folder with -f")
         os.makedirs(self.params_path, exist_ok=True)
         if (Path(self.save_path) / COMPLETE).is_file():
             print(f"Complete: {self.save_path}")

@@ -136,6 +136,13 @@ def test_preset_without_a_file_is_an_error(capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
+def test_resume_leaves_other_runs_alone(tmp_path):
+    (tmp_path / "td3" / "Pendulum-v1_1" / "Pendulum-v1").mkdir(parents=True)
+    (tmp_path / "td3" / "Pendulum-v1_1" / "Pendulum-v1" / "config.yml").touch()
+    out = python("sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, "--resume", *SHORT, ok=False)
+    assert "Pendulum-v1_1 holds a run that was not started with --resume" in out
+
+
 def test_resume_refuses_what_it_cannot_resume(tmp_path):
     out = python("sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, "--resume", "--uuid", *SHORT, ok=False)
     assert "--resume cannot be combined with --uuid" in out

@@ -120,7 +120,16 @@ class ResumableRun(BaseCallback):
         checkpoints = self._checkpoints()
         if not checkpoints:
             return None
-        folder = checkpoints[-1]
+        try:
+            return self._load(checkpoints[-1], algorithm_class, env, device)
+        except Exception as error:  # a file cut short can fail in many ways
+            warnings.warn(f"{checkpoints[-1]} cannot be read ({error!r}): the run starts from the beginning")
+            shutil.rmtree(checkpoints[-1])
+            return None
+
+    def _load(
+        self, folder: Path, algorithm_class: type[OffPolicyAlgorithm], env: VecEnv, device: str
+    ) -> OffPolicyAlgorithm | None:
         state = read_json(folder / "state.json")
         env.reset()  # uses up the seed the environment was made with
         observation = env.env_method("repeat_reset", state["before_last_reset"])[0]

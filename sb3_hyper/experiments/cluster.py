@@ -53,8 +53,8 @@ class RayEngine:
             run = active.pop(finished)
             try:
                 merge_rows(self.workspace.results, self.ray.get(finished))
-                self.console.print(f"done   {run.label}", highlight=False)
+                self.console.print(f"done   {run.label}", highlight=False, markup=False)
             except self.ray.exceptions.RayError as error:
-                self.console.print(f"failed {run.label}: {str(error).splitlines()[-1]}", highlight=False)
+                self.console.print(f"failed {run.label}: {str(error).splitlines()[-1]}", highlight=False, markup=False)
         finished_runs = self.workspace.finished()
         return all(run.key in finished_runs for run in self.workspace.study.runs())

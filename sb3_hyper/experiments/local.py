@@ -9,6 +9,7 @@ from typing import IO
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
@@ -25,7 +26,6 @@ class _Worker:
     process: subprocess.Popen[bytes]
     log: IO[bytes]
     started: float = field(default_factory=time.monotonic)
-    first_step: int = 0
 
 
 class LocalEngine:
@@ -47,7 +47,6 @@ class LocalEngine:
         self.deadline = None if time_limit is None else time.monotonic() + time_limit
         self.console = console or Console()
         self._active: list[_Worker] = []
-        self._elsewhere: set[Run] = set()
         self._speeds: list[float] = []  # seconds per step of what ran here
         self._states: dict[Run, State] = {}
 
@@ -108,6 +107,9 @@ class LocalEngine:
                 self._states[run] = "done"
                 self._speeds.append((time.monotonic() - worker.started) / self.workspace.study.steps)
                 self._say(f"done   {run.label}")
+            elif status < 0:
+                # killed from outside: the next call goes on with it, this one does not insist
+                self._say(f"killed {run.label} by signal {-status}")
             elif status != BUSY:
                 self.workspace.note_failure(run, status)
                 self._states[run] = "failed"
@@ -124,13 +126,13 @@ class LocalEngine:
 
     def _say(self, line: str) -> None:
         if not self.console.is_terminal:
-            self.console.print(f"{time.strftime('%H:%M:%S')} {line}", highlight=False, soft_wrap=True)
+            self.console.print(f"{time.strftime('%H:%M:%S')} {line}", highlight=False, soft_wrap=True, markup=False)
 
     def table(self) -> Group:
         """
         :return: What runs, how far it is, and how long the rest may take.
         """
-        table = Table(title=self.workspace.study.title, expand=False)
+        table = Table(title=escape(self.workspace.study.title), expand=False)
         for heading in ("run", "step", "", "return"):
             table.add_column(heading)
         for worker in self._active:
@@ -142,7 +144,9 @@ class LocalEngine:
                 ProgressBar(self.workspace.study.steps, progress["step"], width=30),
                 f"{sum(returns[-1]) / len(returns[-1]):.0f}" if returns else "-",
             )
-        failed = [f"[red]failed[/] {run.label}: {self.workspace.failure(run)}" for run in self._with_state("failed")]
+        failed = [
+            f"[red]failed[/] {run.label}: {escape(str(self.workspace.failure(run)))}" for run in self._with_state("failed")
+        ]
         return Group(table, self._summary(), *failed)
 
     def _summary(self) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 from filelock import FileLock, Timeout
 
-from sb3_hyper.experiments.checkpoints import COMPLETE
+from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE
 from sb3_hyper.experiments.files import read_json, replacing, write_json
 from sb3_hyper.experiments.results import KEYS, Row, RunResult, merge_rows, read_rows
 from sb3_hyper.experiments.studies import Run, Study, StudyError
@@ -65,14 +65,18 @@ class Workspace:
         :param run: A run.
         :raises StudyError: If the folder holds a run of another definition.
         """
+        self._check_definition(run)
         folder = self.run_folder(run)
-        if (read_json(folder / "definition.json") or run.definition) != run.definition:
-            raise StudyError(f"{folder} holds a run of another definition of the study: {ANOTHER_DEFINITION}")
         write_json(folder / "definition.json", run.definition)
         with replacing(folder / "settings.yml") as temporary:
             temporary.write_text(yaml.safe_dump(run.settings(), sort_keys=False), encoding="utf-8")
         with replacing(folder / "command.txt") as temporary:
             temporary.write_text(f"python -m sb3_hyper.zoo {' '.join(run.arguments())}\n", encoding="utf-8")
+
+    def _check_definition(self, run: Run) -> None:
+        folder = self.run_folder(run)
+        if (read_json(folder / "definition.json") or run.definition) != run.definition:
+            raise StudyError(f"{folder} holds a run of another definition of the study: {ANOTHER_DEFINITION}")
 
     def start(self, run: Run, log: IO[bytes]) -> subprocess.Popen[bytes]:
         """
@@ -164,6 +168,7 @@ class Workspace:
         """
         progress = self.progress(run)
         assert progress is not None
+        self._check_definition(run)
         evaluations = progress["evaluations"]
         result = RunResult(
             study=self.study.name,
@@ -238,7 +243,8 @@ def carry_out(workspace: Workspace, run: Run) -> Sequence[Row]:
             status = process.wait()
         finally:
             process.terminate()
-    if status != 0:
+    if status > 0 and status != BUSY:
         workspace.note_failure(run, status)
+    if status != 0:
         raise RuntimeError(json.dumps({"run": run.label, "status": status, "error": workspace.failure(run)}))
     return workspace.rows(run)

@@ -107,6 +107,18 @@ def test_a_checkpoint_that_was_not_finished_is_ignored(tmp_path):
     assert model.num_timesteps == TOTAL
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # SB3's file
+@pytest.mark.parametrize("name", ["model.zip", "replay_buffer.pkl", "state.json"])
+def test_a_checkpoint_that_is_cut_short_starts_again(tmp_path, name):
+    run(tmp_path, PointEnv, kill_at=333)
+    path = next(tmp_path.glob("checkpoint-*")) / name
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.warns(UserWarning, match="cannot be read .* starts from the beginning"):
+        start, model = run(tmp_path, PointEnv)
+    assert start == 0
+    assert model.num_timesteps == TOTAL
+
+
 class ForgetfulEnv(PointEnv):
     """Its resets depend on more than its random state."""
 

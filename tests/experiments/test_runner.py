@@ -14,6 +14,7 @@ from rich.console import Console
 
 from sb3_hyper.cli import UNFINISHED
 from sb3_hyper.experiments.cluster import RayEngine
+from sb3_hyper.experiments.files import write_json
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_rows
 from sb3_hyper.experiments.studies import StudyError, load_study
@@ -172,6 +173,21 @@ def test_another_definition_is_not_mixed_in(tmp_path):
     assert workspace.finished() == set()
     with pytest.raises(StudyError, match=r"tiny.csv holds tiny, sa_hyper, Pendulum-v1, 0 of another definition"):
         other.finished()
+
+
+def test_the_rows_of_a_finished_run_keep_its_definition(tmp_path):
+    workspace = make_workspace(tmp_path)
+    run = next(workspace.study.runs())
+    workspace.prepare(run)
+    folder = workspace.training_folder(run)
+    folder.mkdir(parents=True)
+    evaluations = {"timesteps": [1600], "results": [[1.0]], "seconds": [1.0], "cpu_seconds": [1.0]}
+    write_json(folder / "progress.json", {"evaluations": evaluations, "versions": "", "commit": ""})
+    (folder / "complete").touch()
+    other = make_workspace(tmp_path, variants={"sa_hyper": {"file": "td3", "hyperparams": {"gamma": 0.5}}})
+    with pytest.raises(StudyError, match="another definition"):
+        other.collect()
+    assert make_workspace(tmp_path).collect() == 1
 
 
 def test_a_run_in_progress_is_seen(tmp_path):
