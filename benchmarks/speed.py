@@ -10,7 +10,6 @@ figure is the median over the rounds; ratios are medians of the ratios within a 
 import argparse
 import csv
 import os
-import platform
 import time
 import warnings
 from pathlib import Path
@@ -26,6 +25,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 import sb3_hyper
 from benchmarks.plain import PlainSACPolicy, PlainTD3Policy
+from sb3_hyper.experiments import provenance
 
 NET_ARCH = [256, 256]
 ALGORITHMS = {"td3": (TD3, PlainTD3Policy), "sac": (SAC, PlainSACPolicy)}
@@ -93,21 +93,6 @@ def seconds_per_step(model: OffPolicyAlgorithm, batch_size: int, n_steps: int) -
     return (time.perf_counter() - start) / n_steps
 
 
-def processor(device: str) -> str:
-    """
-    :param device: torch device
-    :return: The name of the processor that did the work
-    """
-    if device.startswith("cuda"):
-        return th.cuda.get_device_name()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()
-
-
 def measure(algo: str, batch_size: int, variants: list[str], rounds: int, device: str) -> dict[str, np.ndarray]:
     """
     Measure variants in turn.
@@ -162,7 +147,7 @@ def main() -> None:
                 row |= {
                     "rounds": args.rounds,
                     "device": args.device,
-                    "processor": processor(args.device),
+                    "processor": provenance.processor(args.device),
                     "threads": args.threads,
                     "torch": th.__version__,
                     "stable_baselines3": stable_baselines3.__version__,

@@ -16,7 +16,7 @@ from rich.table import Table
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.report import make_report, tables_latex, tables_markdown
-from sb3_hyper.experiments.results import KEYS, merge_rows, read_results, read_rows
+from sb3_hyper.experiments.results import KEYS, merge_rows, read_rows
 from sb3_hyper.experiments.studies import Study, StudyError, load_study, study_names
 from sb3_hyper.experiments.workspace import Workspace
 
@@ -33,6 +33,16 @@ def seconds(text: str) -> float:
     if match is None:
         raise argparse.ArgumentTypeError(f"a duration such as 45s, 90m or 2h is expected, got {text!r}")
     return float(match[1]) * UNITS[match[2]]
+
+
+def positive(text: str) -> int:
+    """
+    :param text: A positive integer.
+    :return: The integer.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a positive integer is expected, got {text!r}")
+    return int(text)
 
 
 def workspace_of(args: argparse.Namespace) -> Workspace:
@@ -79,12 +89,15 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
+    workspace.study.check_environments()
+    engine: LocalEngine | RayEngine
+    if args.engine == "ray":
+        engine = RayEngine(workspace, args.workers, args.time_limit, args.gpus, console)
+    else:
+        engine = LocalEngine(workspace, args.workers or 1, args.time_limit, console)
+    signal.signal(signal.SIGTERM, stop)  # after Ray has set its own
     try:
-        if args.engine == "ray":
-            done = RayEngine(workspace, args.workers, console).run()
-        else:
-            done = LocalEngine(workspace, args.workers or 1, args.time_limit, console).run()
+        done = engine.run()
     except KeyboardInterrupt:
         console.print("Interrupted: the same command goes on")
         return 130
@@ -138,7 +151,7 @@ def report_study(args: argparse.Namespace, console: Console) -> int:
     """Turn what is there into a page."""
     workspace = workspace_of(args)
     workspace.collect()
-    results = read_results(workspace.results)
+    results = workspace.results_so_far()
     if args.format == "markdown":
         print(tables_markdown(workspace.study, results))
     elif args.format == "latex":
@@ -190,9 +203,10 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--results", type=Path, default=Path("benchmarks/results"), help="folder of the CSV files (default: %(default)s)"
         )
-    run.add_argument("--workers", type=int, help="runs at a time (default: 1; with Ray as many as there are processors)")
+    run.add_argument("--workers", type=positive, help="runs at a time (default: 1; with Ray as many as there are processors)")
     run.add_argument("--time-limit", type=seconds, help="stop after 45s, 90m, 2h ...; what was interrupted can go on")
     run.add_argument("--engine", choices=["local", "ray"], default="local")
+    run.add_argument("--gpus", type=float, default=0, help="GPUs per run, e.g. 0.25 (Ray only; default: %(default)s)")
     run.add_argument("--retry-failed", action="store_true", help="try runs again that failed before")
     report.add_argument("--output", type=Path, help="the HTML file (default: report.html in the study's folder)")
     report.add_argument("--format", choices=["html", "markdown", "latex"], default="html")

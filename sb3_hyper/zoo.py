@@ -23,13 +23,16 @@ from rl_zoo3.utils import ALGOS
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import EvalCallback, ProgressBarCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 
 import sb3_hyper  # noqa: F401 (registers policies and environments)
 from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE, RepeatableResets, ResumableRun
 from sb3_hyper.experiments.evaluations import load_evaluations, write_csv
-from sb3_hyper.experiments.hyperparams import HYPERPARAMS, hyperparams_file
+from sb3_hyper.experiments.hyperparams import HYPERPARAMS, hyperparams_file, refuse_numbers_as_text
 from sb3_hyper.experiments.plots import plot_learning_curve
 from sb3_hyper.networks.spec import PRESETS
+
+EVALUATION_SEED = 10_000  # is added to a run's seed where it is evaluated: training's initial states are not the test
 
 
 class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
@@ -48,11 +51,7 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
         :raises ValueError: If a number was read as text.
         """
         hyperparams, saved = super().read_hyperparameters()
-        for key, value in hyperparams.items():
-            if isinstance(value, str) and _is_number(value):
-                raise ValueError(
-                    f"{key} must be a number, got the text {value!r}. (YAML reads 1e-3 as text: write 0.001 or !!float 1e-3.)"
-                )
+        refuse_numbers_as_text(hyperparams)
         return hyperparams, saved
 
     def create_log_folder(self) -> None:
@@ -68,6 +67,22 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
                 self.save_path = f"{prefix}_{int(run_id) + 1}"
                 self.params_path = f"{self.save_path}/{self.env_name}"
         os.makedirs(self.params_path)
+
+    def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
+        """
+        Create the environment. That of evaluations has a seed of its own.
+
+        :param n_envs: How many.
+        :param eval_env: Whether it is for evaluations.
+        :param no_log: Whether its episodes are not logged.
+        :return: The vectorized environment.
+        """
+        seed = self.seed
+        self.seed += EVALUATION_SEED if eval_env else 0
+        try:
+            return super().create_envs(n_envs, eval_env, no_log)
+        finally:
+            self.seed = seed
 
     def create_callbacks(self) -> None:
         """Create rl-zoo3's callbacks, the progress bar first: it is the first one that an interruption closes."""
@@ -161,6 +176,19 @@ class ResumingExperimentManager(ExperimentManager):
         self.run = ResumableRun(self.save_path, self.n_timesteps, evaluations[0], save_freq=self.eval_freq)
         self.callbacks.append(self.run)
 
+    def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
+        """
+        Create the environment. A run that goes on adds to its log of episodes.
+
+        :param n_envs: How many.
+        :param eval_env: Whether it is for evaluations.
+        :param no_log: Whether its episodes are not logged.
+        :return: The vectorized environment.
+        """
+        if not eval_env and self.run.has_checkpoint():
+            self.monitor_kwargs = {**self.monitor_kwargs, "override_existing": False}
+        return super().create_envs(n_envs, eval_env, no_log)
+
     def setup_experiment(self) -> tuple[BaseAlgorithm, dict[str, Any]] | None:
         """
         Make the model, or load the one of the last checkpoint.
@@ -170,12 +198,12 @@ class ResumingExperimentManager(ExperimentManager):
         results = super().setup_experiment()
         assert results is not None
         model, hyperparams = results
-        if not isinstance(model, OffPolicyAlgorithm):
-            raise ValueError(f"--resume is for off-policy algorithms, got {self.algo}")
         assert model.env is not None
-        loaded = self.run.load(ALGOS[self.algo], model.env, str(self.device))  # type: ignore[arg-type]
+        if not isinstance(model, OffPolicyAlgorithm):
+            return results
+        loaded = self.run.load(ALGOS[self.algo], model.env, str(self.device), self.seed)  # type: ignore[arg-type]
         if loaded is not None:
-            print(f"Going on at step {loaded.num_timesteps}")
+            print(f"Going on at step {loaded.num_timesteps}", flush=True)
         return loaded or model, hyperparams
 
     def learn(self, model: BaseAlgorithm) -> None:
@@ -184,9 +212,11 @@ class ResumingExperimentManager(ExperimentManager):
 
         :param model: The model.
         """
-        log_interval = {-1: 4}.get(self.log_interval, self.log_interval if self.log_interval > 0 else None)
+        kwargs: dict[str, Any] = {}
+        if self.log_interval != -1:
+            kwargs["log_interval"] = self.log_interval if self.log_interval > 0 else None
         remaining = self.n_timesteps - model.num_timesteps
-        model.learn(remaining, callback=self.callbacks, log_interval=log_interval, reset_num_timesteps=False)  # type: ignore[arg-type]
+        model.learn(remaining, callback=self.callbacks, reset_num_timesteps=False, **kwargs)
         assert model.env is not None
         model.env.close()
 
@@ -198,14 +228,6 @@ class ResumingExperimentManager(ExperimentManager):
         """
         super().save_trained_model(model)
         self.run.finish()
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _take_own_arguments(arguments: list[str]) -> tuple[list[str], bool]:

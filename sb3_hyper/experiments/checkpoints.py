@@ -3,12 +3,10 @@ Interrupt a run and go on with it, to the same end.
 
 A checkpoint is taken between two episodes. There, a gymnasium environment is nothing but the random state its next
 reset draws from, whatever simulator it holds: resetting it again from that state restores it exactly. With the model,
-its replay buffer and all random states, a resumed run repeats an uninterrupted one bit for bit (on one thread).
-Not covered, and refused: more than one training environment, VecNormalize. Exact but for gSDE's noise.
+its replay buffer and all random states, a resumed run repeats an uninterrupted one bit for bit (on one thread). Runs of
+which that is not true start again when they are interrupted: :func:`obstacle` names them.
 """
 
-import base64
-import random
 import shutil
 import time
 import warnings
@@ -17,18 +15,19 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch as th
+from gymnasium.wrappers import NormalizeObservation, NormalizeReward
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_wrapper
 
 from sb3_hyper.experiments import provenance
-from sb3_hyper.experiments.files import read_json, write_json
+from sb3_hyper.experiments.files import read_json, sync, write_json
+from sb3_hyper.experiments.random_states import RandomState, get_random_states, set_random_states
 
 BUSY = 75  # exit status of a process that finds another at work on its run (EX_TEMPFAIL)
 COMPLETE = "complete"  # the file that marks a run whose end was reached and saved
-
-RandomState = dict[str, Any]
+SAVE_SECONDS = 600.0
 
 
 class RepeatableResets(gym.Wrapper):
@@ -79,6 +78,26 @@ class RepeatableResets(gym.Wrapper):
         return observation
 
 
+def obstacle(model: BaseAlgorithm) -> str | None:
+    """
+    :param model: A model with its environment.
+    :return: Why a run of it cannot be interrupted and go on to the same end; None if it can.
+    """
+    env = model.env
+    assert env is not None
+    if not isinstance(model, OffPolicyAlgorithm):
+        return f"{type(model).__name__} is no off-policy algorithm"
+    if env.num_envs != 1:
+        return f"it has {env.num_envs} training environments"
+    if model.use_sde:
+        return "gSDE's noise is not part of a model"
+    if unwrap_vec_wrapper(env, VecNormalize) is not None or any(
+        any(env.env_is_wrapped(wrapper)) for wrapper in (NormalizeObservation, NormalizeReward)
+    ):
+        return "its environment keeps running averages"
+    return None
+
+
 class ResumableRun(BaseCallback):
     """
     Takes checkpoints of a training run, and goes on from the last of them.
@@ -89,67 +108,95 @@ class ResumableRun(BaseCallback):
     :param total_timesteps: Length of the whole run.
     :param eval_callback: The evaluation whose results belong to the run. It must come before this callback, and have a
         ``log_path``: without one it keeps no results.
-    :param save_freq: A checkpoint is taken at the first end of an episode after so many steps.
+    :param save_freq: A checkpoint is taken at the first end of an episode after so many steps,
+    :param save_seconds: or so many seconds, whichever comes first.
     """
 
-    def __init__(self, folder: str | Path, total_timesteps: int, eval_callback: EvalCallback, save_freq: int) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        total_timesteps: int,
+        eval_callback: EvalCallback,
+        save_freq: int,
+        save_seconds: float = SAVE_SECONDS,
+    ) -> None:
         super().__init__()
         self.folder = Path(folder)
         self.total_timesteps = total_timesteps
         self.eval_callback = eval_callback
         self.save_freq = save_freq
+        self.save_seconds = save_seconds
         # of training and evaluating, until each evaluation: on the clock, and of this process on a processor
         self.seconds: list[float] = []
         self.cpu_seconds: list[float] = []
+        self.made_with: dict[str, list[str]] = {"versions": [], "commit": [], "processor": []}
         self._seconds_before = 0.0
         self._cpu_seconds_before = 0.0
+        self._takes_checkpoints = True
         self._episode_ended = False
         self._last_checkpoint = 0
+        self._last_save = 0.0
         self._last_report = 0.0
         self._to_restore: dict[str, Any] | None = None
 
-    def load(self, algorithm_class: type[OffPolicyAlgorithm], env: VecEnv, device: str) -> OffPolicyAlgorithm | None:
+    def has_checkpoint(self) -> bool:
         """
-        Load the last checkpoint, if there is one.
+        :return: Whether there is anything to go on from.
+        """
+        return bool(self._checkpoints())
+
+    def load(
+        self, algorithm_class: type[OffPolicyAlgorithm], env: VecEnv, device: str, seed: int | None = None
+    ) -> OffPolicyAlgorithm | None:
+        """
+        Load the last checkpoint, if there is one. Where that fails, all is as if it had not been tried.
 
         :param algorithm_class: The algorithm.
         :param env: The run's environment, newly made.
         :param device: torch device.
+        :param seed: The run's seed.
         :return: The model, ready for ``learn(..., reset_num_timesteps=False)``; None to start from the beginning.
         """
+        for rest in self.folder.glob("checkpoint-*.tmp"):
+            shutil.rmtree(rest)
         checkpoints = self._checkpoints()
         if not checkpoints:
             return None
+        random_states = get_random_states()
         try:
             return self._load(checkpoints[-1], algorithm_class, env, device)
         except Exception as error:  # a file cut short can fail in many ways
-            warnings.warn(f"{checkpoints[-1]} cannot be read ({error!r}): the run starts from the beginning")
+            warnings.warn(f"{checkpoints[-1]} cannot be used ({error!r}): the run starts from the beginning")
             shutil.rmtree(checkpoints[-1])
+            set_random_states(random_states)
+            env.seed(seed)
             return None
 
-    def _load(
-        self, folder: Path, algorithm_class: type[OffPolicyAlgorithm], env: VecEnv, device: str
-    ) -> OffPolicyAlgorithm | None:
+    def _load(self, folder: Path, algorithm_class: type[OffPolicyAlgorithm], env: VecEnv, device: str) -> OffPolicyAlgorithm:
         state = read_json(folder / "state.json")
         env.reset()  # uses up the seed the environment was made with
         observation = env.env_method("repeat_reset", state["before_last_reset"])[0]
         model = algorithm_class.load(folder / "model.zip", env=env, device=device, force_reset=False)
         if not _equal(observation, model._last_obs):
-            warnings.warn("The environment does not repeat its resets: the run starts from the beginning")
-            return None
+            raise ValueError("the environment does not repeat its resets")
         model.load_replay_buffer(folder / "replay_buffer.pkl", truncate_last_traj=False)
         self._to_restore = state
         self._last_checkpoint = model.num_timesteps
         return model
 
     def _on_training_start(self) -> None:
-        if self.training_env.num_envs != 1 or unwrap_vec_wrapper(self.training_env, VecNormalize) is not None:
-            raise ValueError("Runs can be resumed with one training environment and without VecNormalize only")
-        self._start = time.perf_counter()
+        reason = obstacle(self.model)
+        if reason is not None:
+            warnings.warn(f"If this run is interrupted, it starts from the beginning: {reason}")
+        self._takes_checkpoints = reason is None
+        self._start = self._last_save = time.perf_counter()
         self._cpu_start = time.process_time()
         if self._to_restore is not None:
             self._restore(self._to_restore)
             self._to_restore = None
+        now = (provenance.versions(), provenance.commit(), provenance.processor(str(self.model.device)))
+        for names, name in zip(self.made_with.values(), now, strict=True):
+            names.append(name)
         self._report()
 
     def _on_step(self) -> bool:
@@ -164,9 +211,13 @@ class ResumableRun(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # The transition of the last step is stored by now, and the model trained on it
-        if self._episode_ended and self.num_timesteps - self._last_checkpoint >= self.save_freq:
+        if self._takes_checkpoints and self._episode_ended and self._is_due():
             self._save()
         self._episode_ended = False
+
+    def _is_due(self) -> bool:
+        steps, seconds = self.num_timesteps - self._last_checkpoint, time.perf_counter() - self._last_save
+        return steps >= self.save_freq or seconds >= self.save_seconds
 
     def _on_training_end(self) -> None:
         self._report()
@@ -197,8 +248,7 @@ class ResumableRun(BaseCallback):
                 "seconds": self.seconds,
                 "cpu_seconds": self.cpu_seconds,
             },
-            "versions": provenance.versions(),
-            "commit": provenance.commit(),
+            **{key: provenance.joined(names) for key, names in self.made_with.items()},
         }
         write_json(self.folder / "progress.json", progress)
 
@@ -213,7 +263,7 @@ class ResumableRun(BaseCallback):
         model.save(temporary / "model.zip")
         model.save_replay_buffer(temporary / "replay_buffer.pkl")
         state = {
-            "random": _random_states(),
+            "random": get_random_states(),
             "action_space": model.action_space.np_random.bit_generator.state,
             "before_last_reset": self.training_env.env_method("before_last_reset")[0],
             "eval_env": self.eval_callback.eval_env.env_method("get_random_state"),
@@ -223,14 +273,17 @@ class ResumableRun(BaseCallback):
             "n_calls": self.eval_callback.n_calls,
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
+            "made_with": self.made_with,
             "elapsed": self._elapsed(),
             "cpu_elapsed": self._cpu_elapsed(),
         }
         write_json(temporary / "state.json", state)
+        sync(temporary)  # before the older one goes
         temporary.rename(folder)
         for path in older:
             shutil.rmtree(path)
         self._last_checkpoint = self.num_timesteps
+        self._last_save = time.perf_counter()
 
     def _restore(self, state: dict[str, Any]) -> None:
         callback, evaluations = self.eval_callback, state["evaluations"]
@@ -244,9 +297,10 @@ class ResumableRun(BaseCallback):
         for index, random_state in enumerate(state["eval_env"]):
             callback.eval_env.env_method("set_random_state", random_state, indices=index)
         self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]
+        self.made_with = state["made_with"]
         self._seconds_before, self._cpu_seconds_before = state["elapsed"], state["cpu_elapsed"]
         self.model.action_space.np_random.bit_generator.state = state["action_space"]
-        _set_random_states(state["random"])
+        set_random_states(state["random"])
 
 
 def _evaluations(callback: EvalCallback) -> dict[str, Any]:
@@ -263,34 +317,3 @@ def _equal(observation: Any, last_obs: Any) -> bool:
         return all(_equal(observation[key], last_obs[key]) for key in observation)
     observation, last_obs = np.sort(np.ravel(observation)), np.sort(np.ravel(last_obs))
     return observation.shape == last_obs.shape and np.array_equal(observation.astype(last_obs.dtype), last_obs)
-
-
-def _random_states() -> dict[str, Any]:
-    numpy_state = np.random.get_state(legacy=False)
-    numpy_state["state"]["key"] = numpy_state["state"]["key"].tolist()
-    cuda = th.cuda.get_rng_state_all() if th.cuda.is_available() else []
-    return {
-        "python": random.getstate(),
-        "numpy": numpy_state,
-        "torch": _to_text(th.get_rng_state()),
-        "cuda": [_to_text(state) for state in cuda],
-    }
-
-
-def _set_random_states(states: dict[str, Any]) -> None:
-    version, internal, gauss = states["python"]
-    random.setstate((version, tuple(internal), gauss))
-    numpy_state = states["numpy"]
-    numpy_state["state"]["key"] = np.array(numpy_state["state"]["key"], dtype=np.uint32)
-    np.random.set_state(numpy_state)
-    th.set_rng_state(_from_text(states["torch"]))
-    for index, state in enumerate(states["cuda"]):
-        th.cuda.set_rng_state(_from_text(state), index)
-
-
-def _to_text(state: th.Tensor) -> str:
-    return base64.b64encode(state.numpy().tobytes()).decode("ascii")
-
-
-def _from_text(text: str) -> th.Tensor:
-    return th.frombuffer(bytearray(base64.b64decode(text)), dtype=th.uint8)

@@ -1,5 +1,6 @@
 """Carry a study out on a Ray cluster: one task per run, the rows come back to the one who asked."""
 
+import time
 from typing import Any
 
 from rich.console import Console
@@ -8,6 +9,7 @@ from sb3_hyper.experiments.results import merge_rows
 from sb3_hyper.experiments.studies import Run
 from sb3_hyper.experiments.workspace import Workspace, carry_out
 
+POLL_SECONDS = 1.0
 RETRIES = 3  # of a run whose worker was lost
 
 
@@ -18,11 +20,20 @@ class RayEngine:
 
     :param workspace: The study's files. Runs lie below the same path on every machine; it need not be shared.
     :param workers: How many runs at a time; None for as many as the cluster has processors for.
+    :param time_limit: Seconds after which runs are interrupted; None for no limit.
+    :param gpus: GPUs that a run asks for; several runs share one if it is a fraction.
     :param console: Where to show progress.
     :raises ImportError: If Ray is not installed.
     """
 
-    def __init__(self, workspace: Workspace, workers: int | None = None, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        workers: int | None = None,
+        time_limit: float | None = None,
+        gpus: float = 0,
+        console: Console | None = None,
+    ) -> None:
         try:
             import ray
         except ImportError as error:
@@ -30,31 +41,50 @@ class RayEngine:
         self.ray = ray
         self.workspace = workspace
         self.workers = workers
+        self.deadline = None if time_limit is None else time.monotonic() + time_limit
         self.console = console or Console()
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, configure_logging=False)
+        threads = workspace.study.threads
+        self._task = ray.remote(max_retries=RETRIES, num_cpus=threads, num_gpus=gpus)(carry_out)
+        self._active: dict[Any, Run] = {}
 
     def run(self) -> bool:
         """
-        Carry out what is left.
+        Carry out what is left, until all is done or the time is over.
 
         :return: Whether all runs are done.
         """
         self.workspace.collect()
-        states = self.workspace.states()
-        waiting = [run for run, state in states.items() if state in ("pending", "interrupted")]
-        if not self.ray.is_initialized():
-            self.ray.init(num_cpus=None, log_to_driver=False, configure_logging=False)
-        task = self.ray.remote(max_retries=RETRIES, num_cpus=self.workspace.study.threads)(carry_out)
-        active: dict[Any, Run] = {}
-        while waiting or active:
-            while waiting and (self.workers is None or len(active) < self.workers):
-                run = waiting.pop(0)
-                active[task.remote(self.workspace, run)] = run
-            (finished, *_), _ = self.ray.wait(list(active))
-            run = active.pop(finished)
-            try:
-                merge_rows(self.workspace.results, self.ray.get(finished))
-                self.console.print(f"done   {run.label}", highlight=False, markup=False)
-            except self.ray.exceptions.RayError as error:
-                self.console.print(f"failed {run.label}: {str(error).splitlines()[-1]}", highlight=False, markup=False)
+        waiting = [run for run, state in self.workspace.states().items() if state in ("pending", "interrupted")]
+        try:
+            while (waiting or self._active) and not self._time_is_over():
+                while waiting and (self.workers is None or len(self._active) < self.workers):
+                    run = waiting.pop(0)
+                    self._active[self._task.remote(self.workspace, run)] = run
+                finished, _ = self.ray.wait(list(self._active), timeout=POLL_SECONDS)
+                for task in finished:
+                    self._take(task)
+        finally:
+            for task, run in self._active.items():
+                self.ray.cancel(task)
+                self._say(f"interrupted {run.label}")
+            if self._active:
+                self.ray.wait(list(self._active), num_returns=len(self._active), timeout=60)
+            self._active.clear()
         finished_runs = self.workspace.finished()
         return all(run.key in finished_runs for run in self.workspace.study.runs())
+
+    def _time_is_over(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def _take(self, task: Any) -> None:
+        run = self._active.pop(task)
+        try:
+            merge_rows(self.workspace.results, self.ray.get(task))
+            self._say(f"done   {run.label}")
+        except self.ray.exceptions.RayError as error:
+            self._say(f"failed {run.label}: {str(error).splitlines()[-1]}")
+
+    def _say(self, line: str) -> None:
+        self.console.print(f"{time.strftime('%H:%M:%S')} {line}", highlight=False, soft_wrap=True, markup=False)

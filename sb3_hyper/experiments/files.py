@@ -50,3 +50,17 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     with contextlib.suppress(FileNotFoundError):
         return json.loads(Path(path).read_text(encoding="utf-8"))
     return None
+
+
+def sync(folder: str | os.PathLike[str]) -> None:
+    """
+    Wait until a folder's files are on the disk.
+
+    :param folder: A folder of files.
+    """
+    for path in (*Path(folder).iterdir(), Path(folder)):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,7 +1,9 @@
 """The rl-zoo3 hyperparameters that this package ships."""
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 HYPERPARAMS = Path(str(resources.files("sb3_hyper.hyperparams")))
 
@@ -16,3 +18,27 @@ def hyperparams_file(algo: str, preset: str = "slim") -> Path | None:
     """
     path = HYPERPARAMS / (f"{algo}.yml" if preset == "slim" else f"{algo}_{preset}.yml")
     return path if path.is_file() else None
+
+
+def refuse_numbers_as_text(settings: Mapping[str, Any]) -> None:
+    """
+    See that no number has become text.
+
+    :param settings: What a YAML file holds.
+    :raises ValueError: If one has; the message names it.
+    """
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            refuse_numbers_as_text(value)
+        elif isinstance(value, str) and _is_number(value):
+            raise ValueError(
+                f"{key} must be a number, got the text {value!r}. (YAML reads 1e-3 as text: write 0.001 or !!float 1e-3.)"
+            )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

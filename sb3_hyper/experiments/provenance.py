@@ -6,7 +6,10 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import torch as th
+
 PACKAGES = ("sb3_hyper", "stable_baselines3", "sb3_contrib", "torch", "gymnasium", "mujoco", "numpy")
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @cache
@@ -20,10 +23,40 @@ def versions() -> str:
 @cache
 def commit() -> str:
     """
-    :return: The git commit of this package's checkout, marked if it has changes; empty if it is none.
+    :return: The git commit of this package's checkout, marked if it has changes; empty if the package is installed and
+        no checkout, also where the installation lies in somebody else's repository.
     """
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        _git("ls-files", "--error-unmatch", "__init__.py")
+        return _git("describe", "--always", "--dirty", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(PACKAGE), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@cache
+def processor(device: str = "cpu") -> str:
+    """
+    :param device: torch device.
+    :return: The name of the processor that does the work. Times mean nothing without.
+    """
+    if device.startswith("cuda"):
+        return th.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    return name
+
+
+def joined(names: list[str]) -> str:
+    """
+    :param names: What the parts of an interrupted run were made with, in their order.
+    :return: One text, each name once.
+    """
+    return " + ".join(dict.fromkeys(name for name in names if name))

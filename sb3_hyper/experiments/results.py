@@ -11,7 +11,9 @@ from filelock import FileLock
 from sb3_hyper.experiments.files import replacing
 
 KEYS = ("study", "variant", "environment", "seed", "step")
-FIXED = (*KEYS[:2], "algorithm", *KEYS[2:], "seconds", "cpu_seconds", "definition", "versions", "commit")
+NUMBERS = ("study", "variant", "algorithm", "environment", "seed", "step", "seconds", "cpu_seconds")  # the returns follow
+ORIGIN = ("definition", "versions", "commit", "processor")
+FIXED = (*NUMBERS, *ORIGIN)
 
 Row = dict[str, str]
 
@@ -34,6 +36,7 @@ class RunResult:
     :param definition: Fingerprint of the run's definition.
     :param versions: Versions of what ran, as text.
     :param commit: The package's git commit, if known.
+    :param processor: What the times were measured on.
     """
 
     study: str
@@ -48,6 +51,7 @@ class RunResult:
     definition: str = ""
     versions: str = ""
     commit: str = ""
+    processor: str = ""
 
     @property
     def curve(self) -> np.ndarray:
@@ -113,6 +117,7 @@ def _run(rows: Sequence[Row]) -> RunResult:
         definition=first["definition"],
         versions=first["versions"],
         commit=first["commit"],
+        processor=first["processor"],
     )
 
 
@@ -151,7 +156,7 @@ def _write(path: Path, rows: list[Row]) -> None:
     ordered: list[Row] = sorted(rows, key=order)
     n_episodes = max(len(_returns(row)) for row in rows)
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        names = [*FIXED[:8], *(f"return_{episode}" for episode in range(n_episodes)), *FIXED[8:]]
+        names = [*NUMBERS, *(f"return_{episode}" for episode in range(n_episodes)), *ORIGIN]
         writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(ordered)

@@ -2,18 +2,24 @@
 
 import copy
 import hashlib
+import importlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from rl_zoo3.utils import ALGOS
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from sb3_hyper.experiments.hyperparams import HYPERPARAMS
+from sb3_hyper.experiments.hyperparams import HYPERPARAMS, refuse_numbers_as_text
 
+PROTOCOL = 2  # of how a run is carried out: another one, other numbers. 2: evaluation episodes have seeds of their own
 DEFINITIONS = Path(str(resources.files("sb3_hyper.experiments") / "definitions"))
 
 
@@ -59,6 +65,9 @@ class Variant(BaseModel):
             raise ValueError(f"file {self.file!r} is not one of {files}")
         if "policy" not in self.settings("default"):
             raise ValueError("neither the file nor hyperparams names a policy")
+        if self.algo not in ALGOS:
+            raise ValueError(f"algo {self.algo!r} is not one of {', '.join(sorted(ALGOS))}")
+        refuse_numbers_as_text(self.hyperparams)
         return self
 
 
@@ -71,6 +80,7 @@ class Study(BaseModel):
     title: str
     description: str = ""
     environments: list[str] = Field(min_length=1)
+    gym_packages: list[str] = Field(default_factory=list, description="packages that register the environments")
     seeds: PositiveInt
     steps: PositiveInt
     eval_freq: PositiveInt = 5000
@@ -85,11 +95,40 @@ class Study(BaseModel):
             if not name.replace("-", "_").isidentifier():
                 raise ValueError(f"variant {name!r}: letters, digits, - and _ only")
             variant.label = variant.label or name
+        if re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name) is None:
+            raise ValueError(f"name {self.name!r}: letters, digits, -, _ and . only, it names files")
+        if len(set(self.environments)) < len(self.environments):
+            raise ValueError(f"environments are not all different: {', '.join(self.environments)}")
         if self.baseline not in self.variants:
             raise ValueError(f"baseline {self.baseline!r} is not one of the variants {', '.join(self.variants)}")
         if self.steps < self.eval_freq:
             raise ValueError(f"steps ({self.steps}) end before the first evaluation (eval_freq {self.eval_freq})")
         return self
+
+    def check_environments(self) -> None:
+        """
+        See whether the environments can be made here.
+
+        :raises StudyError: If one cannot; the message says which and why.
+        """
+        for package in self.gym_packages:
+            try:
+                importlib.import_module(package)
+            except ImportError as error:
+                raise StudyError(f"study {self.name}: gym_packages: {error}") from error
+        for environment in self.environments:
+            if environment not in gym.registry:
+                raise StudyError(
+                    f"study {self.name}: environments: {environment!r} is not registered with gymnasium; "
+                    "gym_packages names packages that register more"
+                )
+
+    def is_last(self, step: int) -> bool:
+        """
+        :param step: Environment steps at an evaluation.
+        :return: Whether there is no evaluation after it. (With many environments, steps are not multiples of eval_freq.)
+        """
+        return step > self.steps - self.eval_freq
 
     def runs(self) -> "Iterator[Run]":
         """
@@ -143,14 +182,15 @@ class Run:
         settings = self.study.variants[self.variant].settings(self.environment)
         settings["n_timesteps"] = self.study.steps
         # a buffer longer than the run would only make checkpoints larger
-        settings["buffer_size"] = min(settings.get("buffer_size", self.study.steps), self.study.steps)
+        if issubclass(ALGOS[self.algo], OffPolicyAlgorithm):
+            settings["buffer_size"] = min(settings.get("buffer_size", self.study.steps), self.study.steps)
         return {self.environment: settings}
 
     @property
     def definition(self) -> str:
         """A fingerprint of all that the study's definition says about the run: other definition, other fingerprint."""
         study = self.study
-        content = [self.algo, study.steps, study.eval_freq, study.eval_episodes, self.settings()]
+        content = [PROTOCOL, self.algo, study.steps, study.eval_freq, study.eval_episodes, study.threads, self.settings()]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
     def arguments(self) -> list[str]:
@@ -171,7 +211,8 @@ class Run:
             "--verbose": 0,
             "--log-interval": -2,
         }
-        return ["train", "--resume", *(str(word) for option in options.items() for word in option)]
+        packages = ["--gym-packages", *study.gym_packages] if study.gym_packages else []
+        return ["train", "--resume", *(str(word) for option in options.items() for word in option), *packages]
 
 
 def load_study(name: str) -> Study:

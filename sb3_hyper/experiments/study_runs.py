@@ -105,7 +105,7 @@ class StudyRuns:
         :param run: A run of the study.
         :return: Whether it got to its last evaluation.
         """
-        return bool(run.steps[-1] > self.study.steps - self.study.eval_freq)
+        return self.study.is_last(int(run.steps[-1]))
 
     def drawn(self, variant: str, environment: str) -> list[RunResult]:
         """

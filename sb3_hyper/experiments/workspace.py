@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE
 from sb3_hyper.experiments.files import read_json, replacing, write_json
-from sb3_hyper.experiments.results import KEYS, Row, RunResult, merge_rows, read_rows
+from sb3_hyper.experiments.results import KEYS, Row, RunResult, merge_rows, read_results, read_rows
 from sb3_hyper.experiments.studies import Run, Study, StudyError
 
 State = Literal["done", "failed", "running", "interrupted", "pending"]
@@ -163,14 +163,22 @@ class Workspace:
 
     def rows(self, run: Run) -> list[Row]:
         """
-        :param run: A run that is complete.
-        :return: Its rows.
+        :param run: A run that has started.
+        :return: Its rows so far.
+        """
+        return self.result(run).rows()
+
+    def result(self, run: Run) -> RunResult:
+        """
+        :param run: A run that has started.
+        :return: What its evaluations gave so far.
+        :raises StudyError: If its folder holds a run of another definition.
         """
         progress = self.progress(run)
         assert progress is not None
         self._check_definition(run)
         evaluations = progress["evaluations"]
-        result = RunResult(
+        return RunResult(
             study=self.study.name,
             variant=run.variant,
             algorithm=run.algo,
@@ -183,22 +191,30 @@ class Workspace:
             definition=run.definition,
             versions=progress["versions"],
             commit=progress["commit"],
+            processor=progress["processor"],
         )
-        return result.rows()
+
+    def results_so_far(self) -> list[RunResult]:
+        """
+        :return: The runs that are in the results, and what those that are not finished have so far.
+        """
+        there = [result for result in read_results(self.results) if len(result.steps)]
+        keys = {(result.study, result.variant, result.environment, str(result.seed)) for result in there}
+        started = [run for run in self.study.runs() if run.key not in keys and self.progress(run) is not None]
+        return there + [result for run in started if len((result := self.result(run)).steps)]
 
     def finished(self) -> set[tuple[str, ...]]:
         """
         :return: Keys of the runs whose rows are in the results.
         :raises StudyError: If the results hold rows of another definition.
         """
-        last = max(range(self.study.eval_freq, self.study.steps + 1, self.study.eval_freq))
         definitions: dict[tuple[str, ...], str] = {run.key: run.definition for run in self.study.runs()}
         finished = set()
         for row in read_rows(self.results):
             key = tuple(row[name] for name in KEYS[:-1])
             if definitions.get(key, row["definition"]) != row["definition"]:
                 raise StudyError(f"{self.results} holds {', '.join(key)} of another definition: {ANOTHER_DEFINITION}")
-            if int(row["step"]) == last:
+            if self.study.is_last(int(row["step"])):
                 finished.add(key)
         return finished
 

@@ -4,7 +4,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
-from stable_baselines3 import SAC, TD3
+from gymnasium.wrappers import NormalizeReward
+from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.noise import NormalActionNoise
@@ -113,7 +114,7 @@ def test_a_checkpoint_that_is_cut_short_starts_again(tmp_path, name):
     run(tmp_path, PointEnv, kill_at=333)
     path = next(tmp_path.glob("checkpoint-*")) / name
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.warns(UserWarning, match="cannot be read .* starts from the beginning"):
+    with pytest.warns(UserWarning, match="cannot be used .* starts from the beginning"):
         start, model = run(tmp_path, PointEnv)
     assert start == 0
     assert model.num_timesteps == TOTAL
@@ -139,13 +140,48 @@ def test_an_environment_that_cannot_be_repeated_starts_again(tmp_path):
     assert model.num_timesteps == TOTAL
 
 
-@pytest.mark.parametrize("make_env", [lambda: make_vec_env(PointEnv, 2), lambda: VecNormalize(make_vec_env(PointEnv))])
-def test_what_cannot_be_resumed_is_refused(tmp_path, make_env):
-    eval_callback = EvalCallback(make_env(), verbose=0, warn=False)
-    model = TD3("HyperPolicy", make_env(), policy_kwargs={"preset": "slim"})
-    callbacks = [eval_callback, ResumableRun(tmp_path, 10, eval_callback, 5)]
-    with pytest.raises(ValueError, match="one training environment and without VecNormalize"):
-        model.learn(10, callback=callbacks)
+def test_a_checkpoint_that_cannot_be_used_leaves_no_trace(tmp_path):
+    _, whole = run(tmp_path / "whole", PointEnv)
+    run(tmp_path / "killed", PointEnv, kill_at=333)
+    state = next((tmp_path / "killed").glob("checkpoint-*")) / "state.json"
+    state.write_text("{}")
+    with pytest.warns(UserWarning, match="cannot be used"):
+        _, resumed = run(tmp_path / "killed", PointEnv)
+    weights, resumed_weights = whole.policy.state_dict(), resumed.policy.state_dict()
+    assert all(th.equal(weights[name], resumed_weights[name]) for name in weights)
+
+
+def test_a_checkpoint_is_also_taken_after_a_while(tmp_path):
+    env = make_vec_env(PointEnv, wrapper_class=RepeatableResets)
+    eval_callback = EvalCallback(env, eval_freq=1000, verbose=0, warn=False)
+    model = TD3("MlpPolicy", env, policy_kwargs={"net_arch": [8]})
+    model.learn(100, callback=[eval_callback, ResumableRun(tmp_path / "late", 100, eval_callback, 1000)])
+    assert not list((tmp_path / "late").glob("checkpoint-*"))
+    model.learn(100, callback=[eval_callback, ResumableRun(tmp_path / "soon", 100, eval_callback, 1000, save_seconds=0)])
+    assert len(list((tmp_path / "soon").glob("checkpoint-*"))) == 1
+
+
+def point_env(n_envs=1, wrapper=None):
+    return make_vec_env(lambda: PointEnv() if wrapper is None else wrapper(PointEnv()), n_envs)
+
+
+@pytest.mark.parametrize(
+    ("make_model", "reason"),
+    [
+        (lambda: TD3("MlpPolicy", point_env(2)), "2 training environments"),
+        (lambda: TD3("MlpPolicy", VecNormalize(point_env())), "running averages"),
+        (lambda: TD3("MlpPolicy", point_env(wrapper=NormalizeReward)), "running averages"),
+        (lambda: SAC("MlpPolicy", point_env(), use_sde=True), "gSDE"),
+        (lambda: PPO("MlpPolicy", point_env(), n_steps=20, batch_size=20), "PPO is no off-policy algorithm"),
+    ],
+)
+def test_what_cannot_go_on_exactly_says_so_and_takes_no_checkpoints(tmp_path, make_model, reason):
+    model = make_model()
+    eval_callback = EvalCallback(model.env, verbose=0, warn=False)
+    with pytest.warns(UserWarning, match=f"interrupted, it starts from the beginning: .*{reason}"):
+        model.learn(60, callback=[eval_callback, ResumableRun(tmp_path, 60, eval_callback, 5)])
+    assert not list(tmp_path.glob("checkpoint-*"))
+    assert read_json(tmp_path / "progress.json")["step"] >= 60
 
 
 @pytest.mark.parametrize("env_id", ["HalfCheetah-v5", "Walker2d-v5", "PaperAnt-v4", "Reacher-v5"])

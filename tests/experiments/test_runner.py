@@ -10,15 +10,17 @@ import time
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 from rich.console import Console
 
 from sb3_hyper.cli import UNFINISHED
+from sb3_hyper.experiments.checkpoints import BUSY
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.files import write_json
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_rows
 from sb3_hyper.experiments.studies import StudyError, load_study
-from sb3_hyper.experiments.workspace import Workspace
+from sb3_hyper.experiments.workspace import Workspace, carry_out
 
 TINY = {"widths": [16], "dynamic_widths": [8]}
 HYPERPARAMS = {"learning_starts": 300, "batch_size": 16, "policy_kwargs": {"net_arch": [16], "network_kwargs": TINY}}
@@ -35,6 +37,7 @@ STUDY = {
         "sac": {"algo": "sac", "file": "sac", "hyperparams": HYPERPARAMS},
     },
 }
+LONGER = {"title": "A study to interrupt", "steps": 6000}
 BROKEN = {"file": "td3", "hyperparams": {"policy_kwargs": {"critic": "none"}}}
 RUNNER = "import sys; from sb3_hyper.cli import main; sys.exit(main())"
 
@@ -68,34 +71,106 @@ def test_every_run_ends_in_rows(uninterrupted):
     assert all(row["return_0"] and row["return_1"] and row["versions"].startswith("python-3") for row in uninterrupted)
 
 
+@pytest.fixture(scope="module")
+def longer_uninterrupted(tmp_path_factory):
+    workspace = make_workspace(tmp_path_factory.mktemp("longer"), **LONGER)
+    assert run_local(workspace, workers=2)
+    return without_clock(read_rows(workspace.results))
+
+
+def runner_command(folder, *arguments):
+    command = [sys.executable, "-c", RUNNER, "study", "run", str(folder / "tiny.yml"), *arguments]
+    return [*command, "--folder", str(folder / "runs"), "--results", str(folder / "results")]
+
+
+def start_runner(folder, *arguments):
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(runner_command(folder, *arguments), start_new_session=True, **quiet)
+
+
+def steps_of(workspace):
+    return [(workspace.progress(run) or {"step": -1})["step"] for run in workspace.study.runs()]
+
+
+def wait_until_training(workspace, runner):
+    """Wait until all runs that are left have come further than where they start in this process."""
+    before = steps_of(workspace)
+    deadline = time.monotonic() + 90
+    left = [index for index, run in enumerate(workspace.study.runs()) if not workspace.is_complete(run)]
+    started = set()
+    while len(started) < len(left):
+        assert runner.poll() is None
+        assert time.monotonic() < deadline
+        for index, run in enumerate(workspace.study.runs()):
+            step = steps_of(workspace)[index]
+            if step != before[index]:
+                # the first report is where it starts, the second one is training; a finished run is no longer there to hit
+                started |= {index} if step > max(before[index], 0) or workspace.is_complete(run) else set()
+                before[index] = step
+        time.sleep(0.02)
+
+
 @pytest.mark.slow
-def test_ten_kills_cost_no_row_and_change_none(uninterrupted, tmp_path):
-    workspace = make_workspace(tmp_path)
-    command = [sys.executable, "-c", RUNNER, "study", "run", str(tmp_path / "tiny.yml"), "--workers", "2"]
-    command += ["--folder", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
+def test_ten_kills_cost_no_row_and_change_none(longer_uninterrupted, tmp_path):
+    workspace = make_workspace(tmp_path, **LONGER)
     rng = random.Random(0)
     for kill in range(10):
-        runner = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(3, 9))
+        runner = start_runner(tmp_path, "--workers", "2")
+        wait_until_training(workspace, runner)
+        time.sleep(rng.uniform(0, 0.5))
+        assert runner.poll() is None
         if kill % 2:
-            os.kill(runner.pid, signal.SIGKILL)  # its runs live on
-        else:
-            os.killpg(runner.pid, signal.SIGKILL)  # everything at once
+            os.kill(runner.pid, signal.SIGKILL)  # its runs live on a little longer
+            time.sleep(rng.uniform(0, 0.5))
+        os.killpg(runner.pid, signal.SIGKILL)
         runner.wait()
-    deadline = time.monotonic() + 300
-    while not run_local(workspace, workers=2):
-        assert time.monotonic() < deadline
-        assert "failed" not in workspace.states().values()
-        time.sleep(1)
-    assert without_clock(read_rows(workspace.results)) == uninterrupted
+    assert run_local(workspace, workers=2)
+    assert without_clock(read_rows(workspace.results)) == longer_uninterrupted
     assert not list((tmp_path / "runs").rglob("checkpoint-*"))
+    for run in workspace.study.runs():
+        assert workspace.log_path(run).read_text().count("Going on at step") >= 5
+
+
+@pytest.mark.slow
+def test_a_runner_that_is_asked_to_stop_leaves_nothing_running(tmp_path):
+    workspace = make_workspace(tmp_path, **LONGER)
+    runner = start_runner(tmp_path)
+    while not any(workspace.is_taken(run) for run in workspace.study.runs()):
+        assert runner.poll() is None
+        time.sleep(0.1)
+    runner.terminate()
+    assert runner.wait(timeout=60) == 130
+    assert not any(workspace.is_taken(run) for run in workspace.study.runs())
+    assert "failed" not in workspace.states().values()
+
+
+@pytest.mark.slow
+def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path):
+    workspace = make_workspace(tmp_path)
+    run = next(workspace.study.runs())
+    workspace.prepare(run)
+    folder = workspace.training_folder(run)
+    folder.mkdir(parents=True)
+    with FileLock(folder / "lock"):
+        assert subprocess.run(workspace.command(run), cwd=workspace.run_folder(run), capture_output=True).returncode == BUSY
+        with pytest.raises(RuntimeError, match=f'"status": {BUSY}'):
+            carry_out(workspace, run)
+        assert workspace.failure(run) is None
+        assert workspace.states()[run] == "running"
+
+
+@pytest.mark.slow
+def test_algorithms_without_a_replay_buffer_run_too(tmp_path):
+    ppo = {"algo": "ppo", "hyperparams": {"policy": "MlpPolicy", "n_steps": 100, "batch_size": 50, "n_envs": 2}}
+    workspace = make_workspace(tmp_path, variants={"sa_hyper": ppo}, steps=800)
+    assert run_local(workspace)
+    assert [int(row["step"]) for row in read_rows(workspace.results)] == [200, 400, 600, 800]
 
 
 @pytest.mark.slow
 def test_two_runners_share_the_work(uninterrupted, tmp_path):
     workspace = make_workspace(tmp_path)
-    command = [sys.executable, "-c", RUNNER, "study", "run", str(tmp_path / "tiny.yml")]
-    command += ["--folder", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
+    command = runner_command(tmp_path)
     runners = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
     outputs = [runner.communicate(timeout=300)[0] for runner in runners]
     # the one that ends first leaves what the other still works on to it
@@ -121,14 +196,18 @@ def test_a_failure_is_shown_and_stops_nothing(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_the_time_limit_interrupts_and_the_same_call_goes_on(uninterrupted, tmp_path):
-    workspace = make_workspace(tmp_path)
-    start = time.monotonic()
-    assert not run_local(workspace, workers=2, time_limit=2)
-    assert time.monotonic() - start < 20
-    assert not any(workspace.is_taken(run) for run in workspace.study.runs())
+def test_the_time_limit_interrupts_and_the_same_call_goes_on(longer_uninterrupted, tmp_path):
+    workspace = make_workspace(tmp_path, **LONGER)
+    limit = 2.0
+    while max(steps_of(workspace)) < 1000:  # until it falls into the training
+        limit *= 1.5
+        start = time.monotonic()
+        assert not run_local(workspace, workers=2, time_limit=limit)
+        assert time.monotonic() - start < limit + 20
+        assert not any(workspace.is_taken(run) for run in workspace.study.runs())
+    assert "interrupted" in workspace.states().values()
     assert run_local(workspace, workers=2)
-    assert without_clock(read_rows(workspace.results)) == uninterrupted
+    assert without_clock(read_rows(workspace.results)) == longer_uninterrupted
 
 
 @pytest.mark.slow
@@ -152,6 +231,8 @@ def test_ray_gives_the_same_rows(uninterrupted, tmp_path):
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
         workspace = make_workspace(tmp_path)
+        assert not RayEngine(workspace, workers=2, time_limit=3, console=Console(quiet=True)).run()
+        assert not any(workspace.is_taken(run) for run in workspace.study.runs())
         assert RayEngine(workspace, workers=2, console=Console(quiet=True)).run()
         assert without_clock(read_rows(workspace.results)) == uninterrupted
     finally:
@@ -182,7 +263,7 @@ def test_the_rows_of_a_finished_run_keep_its_definition(tmp_path):
     folder = workspace.training_folder(run)
     folder.mkdir(parents=True)
     evaluations = {"timesteps": [1600], "results": [[1.0]], "seconds": [1.0], "cpu_seconds": [1.0]}
-    write_json(folder / "progress.json", {"evaluations": evaluations, "versions": "", "commit": ""})
+    write_json(folder / "progress.json", {"evaluations": evaluations, "versions": "", "commit": "", "processor": ""})
     (folder / "complete").touch()
     other = make_workspace(tmp_path, variants={"sa_hyper": {"file": "td3", "hyperparams": {"gamma": 0.5}}})
     with pytest.raises(StudyError, match="another definition"):

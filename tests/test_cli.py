@@ -1,0 +1,115 @@
+"""The command ``sb3-hyper``."""
+
+import argparse
+
+import numpy as np
+import pytest
+import yaml
+
+from sb3_hyper import cli
+from sb3_hyper.experiments.results import RunResult, merge_rows, read_rows
+from sb3_hyper.experiments.studies import load_study
+
+STUDY = {
+    "title": "A study",
+    "environments": ["Pendulum-v1"],
+    "seeds": 2,
+    "steps": 200,
+    "eval_freq": 100,
+    "eval_episodes": 2,
+    "baseline": "mlp",
+    "variants": {"mlp": {"file": "td3", "hyperparams": {"policy_kwargs": {"critic": "mlp"}}}},
+}
+
+
+@pytest.fixture
+def study(tmp_path):
+    path = tmp_path / "toy.yml"
+    path.write_text(yaml.safe_dump(STUDY))
+    return path
+
+
+def call(*arguments, folder):
+    return cli.main(["study", *map(str, arguments), "--folder", str(folder / "runs"), "--results", str(folder / "results")])
+
+
+def rows_of(path, definition=None):
+    steps = np.array([100, 200])
+    for run in load_study(str(path)).runs():
+        result = RunResult(*run.key[:2], run.algo, run.environment, run.seed, steps, np.ones((2, 2)), steps, steps)
+        yield from [row | {"definition": definition or run.definition} for row in result.rows()]
+
+
+def test_the_studies_of_the_package_are_listed(capsys):
+    assert cli.main(["study", "list"]) == 0
+    assert "critics-100k" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["show", "status", "report"])
+def test_a_study_without_runs(study, tmp_path, capsys, command):
+    assert call(command, study, folder=tmp_path) == 0
+    expected = {"show": "seeds 0 to 1; 200 steps", "status": "2 pending", "report": "report.html"}[command]
+    assert expected in capsys.readouterr().out.replace("\n", "")
+
+
+def test_merging_twice_is_merging_once(study, tmp_path, capsys):
+    other = tmp_path / "other.csv"
+    merge_rows(other, rows_of(study))
+    for new in (4, 0):
+        assert call("merge", study, other, folder=tmp_path) == 0
+        assert f"{new} new rows of 4" in capsys.readouterr().out.replace("\n", "")
+    assert read_rows(tmp_path / "results" / "toy.csv") == read_rows(other)
+    assert call("run", study, folder=tmp_path) == 0  # nothing is left to do
+    assert call("report", study, "--format", "markdown", folder=tmp_path) == 0
+    assert "| mlp | 2 of 2 |" in capsys.readouterr().out
+
+
+def test_rows_of_another_definition_are_not_merged(study, tmp_path, capsys):
+    other = tmp_path / "other.csv"
+    merge_rows(other, rows_of(study, definition="0" * 8))
+    assert call("merge", study, other, folder=tmp_path) == 2
+    assert "another definition of the study: nothing was merged" in capsys.readouterr().err
+    assert not (tmp_path / "results" / "toy.csv").exists()
+
+
+def test_wrong_use_ends_with_2_and_says_why(study, tmp_path, capsys):
+    assert call("status", "nothing", folder=tmp_path) == 2
+    assert "There is no study 'nothing'. Known: critics-100k" in capsys.readouterr().err
+    assert call("merge", study, tmp_path / "none.csv", folder=tmp_path) == 2
+    assert "There is no file" in capsys.readouterr().err
+    study.write_text(yaml.safe_dump(STUDY | {"environments": ["Nowhere-v0"]}))
+    assert call("run", study, folder=tmp_path) == 2
+    assert "'Nowhere-v0' is not registered with gymnasium" in capsys.readouterr().err
+    for arguments in (["--workers", "0"], ["--time-limit", "soon"], ["--engine", "cloud"]):
+        with pytest.raises(SystemExit, match="2"):
+            call("run", study, *arguments, folder=tmp_path)
+
+
+@pytest.mark.parametrize(("text", "number"), [("45s", 45), ("90m", 5400), ("1.5h", 5400)])
+def test_durations(text, number):
+    assert cli.seconds(text) == number
+    with pytest.raises(argparse.ArgumentTypeError, match="a duration such as 45s"):
+        cli.seconds("45")
+
+
+def test_a_failed_run_is_shown_and_can_be_retried(study, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli.LocalEngine, "run", lambda self: False)
+    workspace = cli.workspace_of(argparse.Namespace(name=str(study), folder=tmp_path / "runs", results=tmp_path / "results"))
+    runs = list(workspace.study.runs())
+    for run in runs:
+        workspace.prepare(run)
+        workspace.log_path(run).write_text("a\nValueError: it broke")
+        workspace.note_failure(run, 1)
+    assert call("run", study, folder=tmp_path) == 1
+    assert "ValueError: it broke" in capsys.readouterr().out
+    assert call("run", study, "--retry-failed", folder=tmp_path) == cli.UNFINISHED
+    assert set(workspace.states().values()) == {"pending"}
+
+
+def test_an_interruption_ends_with_130(study, tmp_path, monkeypatch, capsys):
+    def interrupted(engine):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.LocalEngine, "run", interrupted)
+    assert call("run", study, folder=tmp_path) == 130
+    assert "the same command goes on" in capsys.readouterr().out
