@@ -19,6 +19,7 @@ from sb3_hyper.experiments import study_plots
 from sb3_hyper.experiments.files import replacing
 from sb3_hyper.experiments.normalisation import RANDOM_RETURNS
 from sb3_hyper.experiments.results import RunResult
+from sb3_hyper.experiments.statistics import COVERAGE
 from sb3_hyper.experiments.studies import Study
 from sb3_hyper.experiments.study_runs import StudyRuns
 from sb3_hyper.experiments.study_tables import Table, study_tables
@@ -66,6 +67,7 @@ def make_report(
         n_unfinished=len(runs.all()) - len(runs.finished()),
         tables=tables,
         pictures=list(_pictures(runs)),
+        coverage=", ".join(f"{rate:.0%} from {n} seeds" for n, rate in COVERAGE.items()).replace("%", "\u202f%"),
         settings=_settings(study),
         versions=_versions(runs),
     )
@@ -125,6 +127,9 @@ def _pictures(runs: StudyRuns) -> Iterator[Picture]:
     caption += "shortest run ends. Seeds per curve stand in the legend; with different numbers, the range over panels."
     for variants, part in parts(started):
         yield picture("Return against steps", caption, study_plots.learning_curves(runs, variants), part)
+    caption += (
+        " Processor time of training and evaluating: what a clock shows for one thread on a machine that does nothing else."
+    )
     for variants, part in parts(started):
         yield picture("Return against time", caption, study_plots.learning_curves(runs, variants, "time"), part)
     comparable = runs.comparable()
@@ -178,6 +183,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _versions(runs: StudyRuns) -> Table:
-    numbers = Counter((run.versions or "not known", run.commit or "not known") for run in runs.all())
-    rows = [(versions, commit, str(number)) for (versions, commit), number in sorted(numbers.items())]
-    return Table("versions", "Versions", "What the runs were made with.", ("Versions", "Commit", "Runs"), rows, n_names=2)
+    numbers = Counter(tuple(text or "not known" for text in (run.versions, run.commit, run.processor)) for run in runs.all())
+    rows = [(*names, str(number)) for names, number in sorted(numbers.items())]
+    header = ("Versions", "Commit", "Processor", "Runs")
+    return Table("versions", "Versions", "What the runs were made with.", header, rows, n_names=3)

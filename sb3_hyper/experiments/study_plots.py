@@ -67,7 +67,7 @@ def learning_curves(runs: StudyRuns, variants: Sequence[str], against: Literal["
 
     :param runs: The runs of a study.
     :param variants: The variants to draw.
-    :param against: What to draw against.
+    :param against: What to draw against; time is processor time, which does not depend on what else the machine did.
     :return: The figure.
     """
     environments = [name for name in runs.study.environments if any(runs.drawn(variant, name) for variant in variants)]
@@ -84,7 +84,7 @@ def learning_curves(runs: StudyRuns, variants: Sequence[str], against: Literal["
         for variant in variants:
             if not (cell := cells[variant, environment]):
                 continue
-            positions = [run.steps if against == "steps" else run.seconds / seconds for run in cell]
+            positions = [run.steps if against == "steps" else run.cpu_seconds / seconds for run in cell]
             n_points = None if against == "steps" else N_POINTS
             x, curves = common_curves(positions, [run.curve for run in cell], n_points)
             _draw(axes, x, [curves], mean, styles(runs)[variant])
@@ -92,7 +92,7 @@ def learning_curves(runs: StudyRuns, variants: Sequence[str], against: Literal["
         axes.set_xlim(left=0)
         if against == "steps":
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    figure.supxlabel("Environment steps" if against == "steps" else f"Wall-clock time ({unit})", color=INK, fontsize="medium")
+    figure.supxlabel("Environment steps" if against == "steps" else f"Processor time ({unit})", color=INK, fontsize="medium")
     labels = {variant: _seeds(runs, [cells[variant, name] for name in environments]) for variant in variants}
     _legend(figure, runs, labels)
     return figure
@@ -213,7 +213,7 @@ def _seeds(runs: StudyRuns, cells: Sequence[Sequence[RunResult]]) -> str:
 
 
 def _time_unit(runs: Sequence[RunResult]) -> tuple[str, int]:
-    longest = max(float(run.seconds[-1]) for run in runs)
+    longest = max(float(run.cpu_seconds[-1]) for run in runs)
     return ("hours", 3600) if longest > 7200 else ("minutes", 60) if longest > 120 else ("seconds", 1)
 
 

@@ -135,6 +135,8 @@ class StudyRuns:
                 reasons[environment] = "the return of random actions is not known"
             elif not len(baseline):
                 reasons[environment] = "no run of the baseline has finished"
+            elif np.isnan(baseline.mean()):
+                reasons[environment] = "the baseline's final score is not a number"
             elif not baseline.mean() > self.random_returns[environment]:
                 reasons[environment] = "the baseline is no better than random actions"
         return reasons

@@ -128,7 +128,7 @@ def scores(runs: StudyRuns) -> Table:
 
     caption = (
         f"Final: mean of the last {min(5, runs.study.steps // runs.study.eval_freq)} evaluations. Area: return averaged over "
-        "all steps, from the area under the learning curve. Both with 95 % bootstrap intervals over seeds, if there are two "
+        "the steps from the first evaluation to the last. Both with 95 % bootstrap intervals over seeds, if there are two "
         "or more. Highest: the best evaluation of each run, mean ± standard deviation, as in the paper's tables; it is "
         "biased upwards. Shortfall: how far below their best one so far the evaluations lie on average; 0 is steady. "
         + _behind(runs)
@@ -161,9 +161,9 @@ def pace(runs: StudyRuns) -> Table:
         f"Steps after which the learning curve first reaches the mean final score of {label}: median over seeds, and how "
         "many of them got there (one that did not counts as later than all others). Seconds per 1000 steps, training and "
         f"evaluating, and their ratio to {label}: median over seeds. Wall-clock time depends on what else the machine did, "
-        "CPU time less so; CPU time leaves out work on a GPU. " + _behind(runs)
+        "processor time less so; it leaves out work on a GPU. " + _behind(runs)
     )
-    header = ("Environment", "Variant", "Seeds", "Steps to baseline", "Seconds / 1000 steps", "CPU seconds")
+    header = ("Environment", "Variant", "Seeds", "Steps to baseline", "Seconds / 1000 steps", "Processor seconds")
     return Table("pace", "Pace", caption, header, list(_rows(runs, row)), n_names=2)
 
 

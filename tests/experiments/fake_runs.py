@@ -43,6 +43,7 @@ def make_run(variant, environment, seed, curve, seconds=10.0, **changes):
         "cpu_seconds": 0.8 * seconds * index,
         "versions": "python-3.11 numpy-2",
         "commit": "abc123",
+        "processor": "a processor",
     }
     return RunResult(**fields | changes)
 

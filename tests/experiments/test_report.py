@@ -162,8 +162,8 @@ def test_settings_that_a_variant_lacks_are_named(report):
 def test_versions_and_commits_are_counted(report):
     other = make_run("new", "B-v0", 0, [1] * 6, commit="def456")
     rows = report([*half_finished()[:-1], other]).rows
-    assert ["python-3.11 numpy-2", "abc123", "4"] in rows
-    assert ["python-3.11 numpy-2", "def456", "1"] in rows
+    assert ["python-3.11 numpy-2", "abc123", "a processor", "4"] in rows
+    assert ["python-3.11 numpy-2", "def456", "a processor", "1"] in rows
 
 
 def test_the_same_results_give_the_same_page(tmp_path):

@@ -6,6 +6,7 @@ import scipy.stats
 
 from sb3_hyper.experiments import statistics
 from sb3_hyper.experiments.statistics import (
+    COVERAGE,
     area_under_curve,
     common_curves,
     final_score,
@@ -207,6 +208,12 @@ def test_intervals_of_the_mean_cover_at_the_stated_rate(rng, confidence):
     error = math.sqrt(expected * (1 - expected) / N_DATA_SETS)
     found = coverage(rng, mean, truth=5 / 3, centres=[0, 10, -5], confidence=confidence)
     assert abs(found - expected) < 3 * error
+
+
+@pytest.mark.parametrize(("n_runs", "rate"), COVERAGE.items())
+def test_the_coverage_of_few_runs_is_as_stated(rng, n_runs, rate):
+    low, high = stratified_bootstrap([rng.standard_normal((n_runs, 3000))], mean, rng=rng)
+    assert np.mean((low <= 0) & (high >= 0)) == pytest.approx(rate, abs=0.03)
 
 
 def test_intervals_of_the_interquartile_mean_cover_at_the_stated_rate(rng):

@@ -84,7 +84,10 @@ def test_the_buffer_is_no_longer_than_the_run(tmp_path):
         ({"environments": ["Hopper-v5", "Hopper-v5"]}, "environments are not all different: Hopper-v5, Hopper-v5"),
         ({"name": "../../elsewhere"}, "name '../../elsewhere': letters, digits"),
         ({"variants": {"a": {"algo": "td4", "file": "td3"}}}, "variants.a: .*algo 'td4' is not one of .*td3"),
-        ({"variants": {"a": {"file": "td3", "hyperparams": {"x": {"lr": "1e-3"}}}}}, "lr must be a number, got the text '1e-3'"),
+        (
+            {"variants": {"a": {"file": "td3", "hyperparams": {"x": {"lr": "1e-3"}}}}},
+            "lr must be a number, got the text '1e-3'",
+        ),
         ({"baseline": "c"}, "baseline 'c' is not one of the variants a, b"),
         ({"eval_freq": 2000}, "before the first evaluation"),
         ({"variants": {"a": {"file": "ppo"}}}, "variants.a: .*file 'ppo' is not one of sac, sac_paper, td3"),
