@@ -16,7 +16,7 @@ args = parser.parse_args()
 th.manual_seed(0)
 
 # f(x; a) = sin(a x): a hypernetwork reads a and generates the weights of a network of x
-spec = HyperNetworkSpec(widths=(64,), n_blocks=1, layer_norm=True, dynamic_widths=(32, 32))
+spec = HyperNetworkSpec(widths=(64,), n_blocks=1, primary="normed", dynamic_widths=(32, 32))
 net = HyperNetwork(meta_dim=1, base_dim=1, output_dims=1, spec=spec)
 optimizer = th.optim.Adam(net.parameters(), lr=1e-3)
 for _ in range(args.steps):

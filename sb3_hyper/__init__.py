@@ -10,6 +10,10 @@ from sb3_hyper.policies import (
     HyperTD3CnnPolicy,
     HyperTD3MultiInputPolicy,
     HyperTD3Policy,
+    HyperTQCCnnPolicy,
+    HyperTQCMultiInputPolicy,
+    HyperTQCPolicy,
+    register_critic,
 )
 from sb3_hyper.tasks.registration import register_envs
 
@@ -27,5 +31,9 @@ __all__ = [
     "HyperTD3CnnPolicy",
     "HyperTD3MultiInputPolicy",
     "HyperTD3Policy",
+    "HyperTQCCnnPolicy",
+    "HyperTQCMultiInputPolicy",
+    "HyperTQCPolicy",
     "__version__",
+    "register_critic",
 ]

@@ -22,7 +22,33 @@ class DynamicLayer(NamedTuple):
     gain: th.Tensor | None
 
 
-DynamicWeights = tuple[DynamicLayer, ...]
+class FactoredLayer(NamedTuple):
+    """
+    A dynamic layer whose weight is a product, ``W = fixed + left diag(scale) right``, and is not multiplied out.
+
+    :param left: ``(*members, 1, in, rank)``, the same for all rows
+    :param scale: ``(*members, batch, rank)``, generated
+    :param right: ``(*members, 1, rank, out)``, the same for all rows
+    :param fixed: ``(*members, 1, in, out)``, the same for all rows; None: zero.
+    :param bias: ``(*members, batch, out)``
+    :param gain: ``(*members, batch, out)`` or None
+    """
+
+    left: th.Tensor
+    scale: th.Tensor
+    right: th.Tensor
+    fixed: th.Tensor | None
+    bias: th.Tensor
+    gain: th.Tensor | None
+
+    @property
+    def weight(self) -> th.Tensor:
+        """``(*members, batch, in, out)``"""
+        change = self.left @ (self.scale.unsqueeze(-1) * self.right)
+        return change if self.fixed is None else self.fixed + change
+
+
+DynamicWeights = tuple[DynamicLayer | FactoredLayer, ...]
 
 
 class DynamicLayout:
@@ -59,7 +85,7 @@ class DynamicLayout:
         )
 
 
-def dynamic_layer(layer: DynamicLayer, x: th.Tensor) -> th.Tensor:
+def dynamic_layer(layer: DynamicLayer | FactoredLayer, x: th.Tensor) -> th.Tensor:
     """
     Eq. 1: ``y = (1 + g) * (x W) + b``. The gain multiplies before the bias is added.
 
@@ -67,10 +93,19 @@ def dynamic_layer(layer: DynamicLayer, x: th.Tensor) -> th.Tensor:
     :param x: ``(batch, n, in)`` or ``(*members, batch, n, in)``: n inputs share a row's weights.
     :return: ``(*members, batch, n, out)``
     """
-    product = x @ layer.weight
+    bias = layer.bias.unsqueeze(-2)
+    if isinstance(layer, FactoredLayer):
+        product = (x @ layer.left * layer.scale.unsqueeze(-2)) @ layer.right
+        if layer.fixed is not None:
+            product = product + x @ layer.fixed
+    elif layer.gain is not None and x.shape[-2] > x.shape[-1]:
+        # more inputs than a weight has rows: the gain is cheaper to apply to the weight
+        return x @ (layer.weight * (1 + layer.gain.unsqueeze(-2))) + bias
+    else:
+        product = x @ layer.weight
     if layer.gain is None:
-        return product + layer.bias.unsqueeze(-2)
-    return th.addcmul(product + layer.bias.unsqueeze(-2), product, layer.gain.unsqueeze(-2))
+        return product + bias
+    return th.addcmul(product + bias, product, layer.gain.unsqueeze(-2))
 
 
 def dynamic_network(weights: DynamicWeights, base: th.Tensor, layer_norm: bool = False) -> th.Tensor:

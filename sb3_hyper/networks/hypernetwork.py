@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch as th
 from torch import nn
 
-from sb3_hyper.networks.dynamic import DynamicLayout, DynamicWeights, dynamic_network
-from sb3_hyper.networks.heads import DenseHeads
+from sb3_hyper.networks.dynamic import DynamicWeights, dynamic_network
+from sb3_hyper.networks.heads import HEADS
 from sb3_hyper.networks.layers import ALL_MEMBERS
 from sb3_hyper.networks.primary import PrimaryNetwork
 from sb3_hyper.networks.spec import HyperNetworkSpec
@@ -57,9 +57,9 @@ class HyperNetwork(nn.Module):
         self.spec = spec
         bounds = [th.full((width,), spec.hidden_head_bound) for width in spec.dynamic_widths]
         bounds.append(th.cat([th.full((dim,), bound) for dim, bound in zip(output_dims, output_bounds, strict=True)]))
-        layout = DynamicLayout([base_dim, *spec.dynamic_widths, sum(output_dims)], spec.gain)
+        layer_sizes = [base_dim, *spec.dynamic_widths, sum(output_dims)]
         self.primary = PrimaryNetwork(meta_dim, spec, None if spec.shared_primary else n_members)
-        self.heads = DenseHeads(self.primary.latent_dim, layout, bounds, n_members)
+        self.heads = HEADS[spec.heads](self.primary.latent_dim, layer_sizes, bounds, spec, n_members)
 
     def generate(self, meta: th.Tensor, members: slice = ALL_MEMBERS) -> DynamicWeights:
         """

@@ -9,7 +9,12 @@ from sb3_hyper.networks.initialization import uniform_fan_in_
 ALL_MEMBERS = slice(None)
 
 
-def _choose(parameter: th.Tensor, members: slice) -> th.Tensor:
+def choose_members(parameter: th.Tensor, members: slice) -> th.Tensor:
+    """
+    :param parameter: ``(n_members, ...)``
+    :param members: Which of them.
+    :return: ``(members, ...)``
+    """
     # the gradient of a slice, be it of everything, is a copy into zeros
     return parameter if members == ALL_MEMBERS else parameter[members]
 
@@ -42,7 +47,7 @@ class EnsembleLinear(nn.Module):
         """
         if self.weight.dim() == 2:
             return th.addmm(self.bias, x, self.weight)
-        weight, bias = _choose(self.weight, members), _choose(self.bias, members)
+        weight, bias = choose_members(self.weight, members), choose_members(self.bias, members)
         if x.dim() == 2:
             x = x.expand(len(weight), *x.shape)
         return th.baddbmm(bias.unsqueeze(1), x, weight)
@@ -70,5 +75,5 @@ class EnsembleLayerNorm(nn.Module):
         """
         if self.weight.dim() == 1:
             return F.layer_norm(x, self.weight.shape, self.weight, self.bias)
-        weight, bias = _choose(self.weight, members).unsqueeze(1), _choose(self.bias, members).unsqueeze(1)
+        weight, bias = choose_members(self.weight, members).unsqueeze(1), choose_members(self.bias, members).unsqueeze(1)
         return th.addcmul(bias, F.layer_norm(x, weight.shape[-1:]), weight)

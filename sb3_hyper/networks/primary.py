@@ -4,7 +4,7 @@ import torch as th
 import torch.nn.functional as F
 from torch import nn
 
-from sb3_hyper.networks.initialization import uniform_fan_in_
+from sb3_hyper.networks.initialization import primary_gain, uniform_fan_in_
 from sb3_hyper.networks.layers import ALL_MEMBERS, EnsembleLayerNorm, EnsembleLinear
 from sb3_hyper.networks.spec import HyperNetworkSpec
 
@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
 class PrimaryNetwork(nn.Module):
     """
     Stages of one linear map to a new width and residual blocks of that width. In the paper ``z`` is the raw sum that
-    leaves the last block; with ``spec.layer_norm`` it is normalised.
+    leaves the last block; with ``primary="normed"`` it is normalised.
 
     :param meta_dim: Size of the meta variable.
     :param spec: Widths, depth, normalisation and initial gain.
@@ -47,19 +47,20 @@ class PrimaryNetwork(nn.Module):
 
     def __init__(self, meta_dim: int, spec: HyperNetworkSpec, n_members: int | None = None) -> None:
         super().__init__()
+        normed = spec.primary == "normed"
         layers: list[nn.Module] = []
         width = meta_dim
         for next_width in spec.widths:
             layers.append(EnsembleLinear(width, next_width, n_members))
-            layers += [ResidualBlock(next_width, spec.layer_norm, n_members) for _ in range(spec.n_blocks)]
+            layers += [ResidualBlock(next_width, normed, n_members) for _ in range(spec.n_blocks)]
             width = next_width
-        if spec.layer_norm:
+        if normed:
             layers.append(EnsembleLayerNorm(width, n_members))
         self.layers = nn.ModuleList(layers)
         self.latent_dim = width
         for module in self.modules():
             if isinstance(module, EnsembleLinear):
-                uniform_fan_in_(module.weight, module.weight.shape[-2], spec.primary_gain)
+                uniform_fan_in_(module.weight, module.weight.shape[-2], primary_gain(spec))
 
     def forward(self, meta: th.Tensor, members: slice = ALL_MEMBERS) -> th.Tensor:
         """

@@ -43,6 +43,13 @@ def _names(names: Any) -> str:
     return ", ".join(repr(name) for name in names)
 
 
+NAMES = {
+    "primary": ("residual", "normed"),
+    "heads": ("dense", "low_rank", "residual"),
+    "initialization": ("paper", "sac_code", "bias_hyper", "hyperfan_in", "kaiming"),
+}
+
+
 @dataclass(frozen=True)
 class HyperNetworkSpec:
     """
@@ -53,9 +60,16 @@ class HyperNetworkSpec:
     :param widths: One entry per stage of the primary network: a linear map to that width, followed by
         ``n_blocks`` residual blocks (Fig. 1). The last width is the size of the latent ``z``.
     :param n_blocks: Residual blocks per stage.
-    :param layer_norm: Whether residual blocks and ``z`` are layer-normalised (the paper: not).
+    :param primary: ``"residual"``: the paper's, without normalisation. ``"normed"``: residual blocks and ``z`` are
+        layer-normalised.
+    :param heads: How ``z`` becomes dynamic weights. ``"dense"``: the paper's linear maps. ``"low_rank"``: a product of
+        factors of which one depends on ``z``. ``"residual"``: fixed learned weights and a change of low rank.
+    :param rank: Rank of the low-rank heads.
+    :param initialization: ``"paper"``, ``"sac_code"``, ``"bias_hyper"``, ``"hyperfan_in"`` or ``"kaiming"``, see
+        :mod:`sb3_hyper.networks.initialization`. Heads that are not dense know the first two only.
     :param primary_gain: Kaiming gain of the primary network's linear weights, drawn from
-        U(+-gain * sqrt(3 / fan_in)). The paper (Sec. 4.2): 1/sqrt(12). PyTorch's default: 1/sqrt(3).
+        U(+-gain * sqrt(3 / fan_in)). The paper (Sec. 4.2): 1/sqrt(12). PyTorch's default: 1/sqrt(3). The initialisations
+        ``"sac_code"`` and ``"kaiming"`` have gains of their own.
     :param shared_primary: Whether the members of an ensemble (twin critics) share one primary network and differ in
         their heads only (the paper: not).
     :param dynamic_widths: Hidden widths of the generated network.
@@ -70,7 +84,10 @@ class HyperNetworkSpec:
 
     widths: tuple[int, ...] = (256, 512, 1024)
     n_blocks: int = 2
-    layer_norm: bool = False
+    primary: str = "residual"
+    heads: str = "dense"
+    rank: int = 64
+    initialization: str = "paper"
     primary_gain: float = 1 / math.sqrt(12)
     shared_primary: bool = False
     dynamic_widths: tuple[int, ...] = (256,)
@@ -85,7 +102,13 @@ class HyperNetworkSpec:
         object.__setattr__(self, "dynamic_widths", _positive_integers("dynamic_widths", self.dynamic_widths))
         if not _is_integer(self.n_blocks) or self.n_blocks < 0:
             raise ValueError(f"n_blocks must be a whole number of at least 0, got {self.n_blocks!r}")
-        for name in ("layer_norm", "shared_primary", "gain", "dynamic_layer_norm"):
+        object.__setattr__(self, "rank", _positive_integers("rank", [self.rank])[0])
+        for name, accepted in NAMES.items():
+            if getattr(self, name) not in accepted:
+                raise ValueError(f"{name} must be one of {_names(accepted)}, got {getattr(self, name)!r}")
+        if self.heads != "dense" and self.initialization not in ("paper", "sac_code"):
+            raise ValueError(f"initialization={self.initialization!r} is for heads='dense', got heads={self.heads!r}")
+        for name in ("shared_primary", "gain", "dynamic_layer_norm"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         for name in ("primary_gain", "hidden_head_bound", "output_head_bound", "critic_learning_rate"):
@@ -100,7 +123,7 @@ PRESETS: dict[str, HyperNetworkSpec] = {
     # The head bounds give the generated weights the same initial spread as the paper's (std 0.045 in the first layer).
     "slim": HyperNetworkSpec(
         widths=(256,),
-        layer_norm=True,
+        primary="normed",
         primary_gain=1 / math.sqrt(3),
         dynamic_widths=(128,),
         hidden_head_bound=0.005,

@@ -1,11 +1,13 @@
 """SB3 policies with hypernetwork critics."""
 
+from sb3_contrib import TQC
 from stable_baselines3 import SAC, TD3
 
-from sb3_hyper.policies.critics import CRITICS
+from sb3_hyper.policies.critics import CRITICS, register_critic
 from sb3_hyper.policies.hyper_policy import HyperCriticMixin
 from sb3_hyper.policies.sac import HyperSACCnnPolicy, HyperSACMultiInputPolicy, HyperSACPolicy
 from sb3_hyper.policies.td3 import HyperTD3CnnPolicy, HyperTD3MultiInputPolicy, HyperTD3Policy
+from sb3_hyper.policies.tqc import HyperTQCCnnPolicy, HyperTQCMultiInputPolicy, HyperTQCPolicy
 
 # DDPG shares TD3's table
 TD3.policy_aliases.update(
@@ -13,6 +15,9 @@ TD3.policy_aliases.update(
 )
 SAC.policy_aliases.update(
     HyperPolicy=HyperSACPolicy, HyperCnnPolicy=HyperSACCnnPolicy, HyperMultiInputPolicy=HyperSACMultiInputPolicy
+)
+TQC.policy_aliases.update(
+    HyperPolicy=HyperTQCPolicy, HyperCnnPolicy=HyperTQCCnnPolicy, HyperMultiInputPolicy=HyperTQCMultiInputPolicy
 )
 
 __all__ = [
@@ -24,4 +29,8 @@ __all__ = [
     "HyperTD3CnnPolicy",
     "HyperTD3MultiInputPolicy",
     "HyperTD3Policy",
+    "HyperTQCCnnPolicy",
+    "HyperTQCMultiInputPolicy",
+    "HyperTQCPolicy",
+    "register_critic",
 ]

@@ -1,22 +1,76 @@
-"""Critics with Stable-Baselines3's interface, chosen by name."""
+"""Critics with Stable-Baselines3's interface over Q-networks that are chosen by name, or one's own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import sb3_contrib.tqc.policies as tqc
 import torch as th
-from gymnasium import spaces
-from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.common.policies import BaseModel, ContinuousCritic
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
-from sb3_hyper.networks.baselines import D2RLQ, layernorm_mlp_like
+from sb3_hyper.networks.baselines import (
+    D2RLQ,
+    LARGE_WIDTHS,
+    RESNET35,
+    SMALL_WIDTHS,
+    MlpQ,
+    ResNetFeaturesQ,
+    ResNetQ,
+    layernorm_mlp_like,
+)
 from sb3_hyper.networks.layers import ALL_MEMBERS
-from sb3_hyper.networks.q_networks import ASHyperQ, EmbHyperQ, SAHyperQ
+from sb3_hyper.networks.q_networks import (
+    ASHyperQ,
+    ContextBesideAction,
+    EmbHyperQ,
+    SAHyperQ,
+    SeparateMembers,
+    takes_many_actions,
+)
 from sb3_hyper.networks.spec import HyperNetworkSpec
 
 FIRST_MEMBER = slice(0, 1)
+
+QNetworkFactory = Callable[[int, int, int], nn.Module]
+"""state_dim, action_dim, n_outputs -> a network of states and actions, ``(batch, n_outputs)``"""
+
+
+EnsembleFactory = Callable[[int, int, HyperNetworkSpec, int, int], nn.Module]
+"""state_dim, action_dim, spec, n_members, n_outputs -> a network with an ensemble axis, ``(n_members, batch, n_outputs)``"""
+
+HYPER_CRITICS: dict[str, EnsembleFactory] = {"sa_hyper": SAHyperQ, "as_hyper": ASHyperQ, "emb_hyper": EmbHyperQ}
+BASELINE_CRITICS: dict[str, EnsembleFactory] = {
+    "mlp_small": lambda state_dim, action_dim, spec, *sizes: MlpQ(state_dim, action_dim, SMALL_WIDTHS, *sizes),
+    "mlp_large": lambda state_dim, action_dim, spec, *sizes: MlpQ(state_dim, action_dim, LARGE_WIDTHS, *sizes),
+    "resnet_features": ResNetFeaturesQ,
+    "resnet35": lambda state_dim, action_dim, spec, *sizes: ResNetQ(state_dim, action_dim, *RESNET35, *sizes),
+    "q_d2rl": lambda state_dim, action_dim, spec, *sizes: D2RLQ(state_dim, action_dim, 256, *sizes),
+    "layernorm_mlp": layernorm_mlp_like,
+}
+CRITICS: list[str] = [*HYPER_CRITICS, "mlp", *BASELINE_CRITICS]  # what is accepted by name
+REGISTERED: dict[str, QNetworkFactory] = {}
+
+# Where a critic reads the context if it is told to take it out of the state, and where it is otherwise
+CONTEXT_PLACES = {"sa_hyper": ("base", "meta"), "as_hyper": ("meta", "base")}
+
+
+def register_critic(name: str, factory: QNetworkFactory) -> None:
+    """
+    Let a critic of one's own be chosen by name, in YAML for example.
+
+    :param name: A new name.
+    :param factory: Makes one Q-network from ``state_dim``, ``action_dim`` and ``n_outputs`` (1, or TQC's quantiles): a
+        module that maps states ``(batch, state_dim)`` and actions ``(batch, action_dim)`` to ``(batch, n_outputs)``.
+    :raises ValueError: If the name is taken.
+    """
+    if name in CRITICS:
+        raise ValueError(f"There is a critic named {name!r} already")
+    REGISTERED[name] = factory
+    CRITICS.append(name)
 
 
 @contextmanager
@@ -36,9 +90,9 @@ def frozen(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def frozen_in_actor_step(critic: "MlpCritic | EnsembleCritic", actions: th.Tensor) -> AbstractContextManager[None]:
+class FreezingCritic(BaseModel):
     """
-    Freeze the critic while the actor is improved.
+    What all critics here have in common, whatever algorithm they are for.
 
     SB3's algorithms differentiate the critic with respect to its parameters in the actor's step too, and throw the
     result away. Only there do the actions carry a gradient, so that is what tells the steps apart. The actor's
@@ -47,123 +101,248 @@ def frozen_in_actor_step(critic: "MlpCritic | EnsembleCritic", actions: th.Tenso
 
     Losses of one's own that differentiate a critic's parameters at actions which carry a gradient (a penalty on the
     action gradient, say) need ``critic.skip_parameter_gradients = False``.
-
-    :param critic: The critic.
-    :param actions: The actions it is given.
     """
-    return frozen(critic) if critic.skip_parameter_gradients and actions.requires_grad else nullcontext()
+
+    skip_parameter_gradients = True
+    features_extractor: BaseFeaturesExtractor
+    share_features_extractor: bool
+    n_critics: int
+
+    def frozen_in_actor_step(self, actions: th.Tensor) -> AbstractContextManager[None]:
+        """
+        Freeze the critic while the actor is improved.
+
+        :param actions: The actions it is given.
+        """
+        return frozen(self) if self.skip_parameter_gradients and actions.requires_grad else nullcontext()
+
+    def action_values(self, obs: PyTorchObs, actions: th.Tensor) -> th.Tensor:
+        """
+        Evaluate many actions per state. Features, and the weights of SA-Hyper, are computed once per state.
+
+        :param obs: Observations
+        :param actions: ``(batch, n, action_dim)``, scaled to [-1, 1]
+        :return: Action-values, ``(n_critics, batch, n)``; of a distribution its mean.
+        """
+        with self.frozen_in_actor_step(actions):
+            features = self.extract_state(obs)
+            return self.values(features, actions, ALL_MEMBERS).mean(dim=-1)
+
+    def extract_state(self, obs: PyTorchObs) -> th.Tensor:
+        """
+        :param obs: Observations
+        :return: Features, ``(batch, features_dim)``, with SB3's rule: a shared features extractor learns from the policy
+            loss only.
+        """
+        with th.set_grad_enabled(th.is_grad_enabled() and not self.share_features_extractor):
+            return self.extract_features(obs, self.features_extractor)
+
+    def values(self, features: th.Tensor, actions: th.Tensor, members: slice) -> th.Tensor:
+        """
+        :param features: ``(batch, features_dim)``
+        :param actions: ``(batch, n, action_dim)``
+        :param members: Which critics to evaluate.
+        :return: ``(critics, batch, n, n_outputs)``
+        """
+        batch, n_actions = actions.shape[:2]
+        rows = features.repeat_interleave(n_actions, dim=0)
+        return self.evaluate_rows(rows, actions.flatten(0, 1), members).unflatten(1, (batch, n_actions))
+
+    def evaluate_rows(self, features: th.Tensor, actions: th.Tensor, members: slice) -> th.Tensor:
+        """
+        :param features: ``(batch, features_dim)``
+        :param actions: ``(batch, action_dim)``
+        :param members: Which critics to evaluate.
+        :return: ``(critics, batch, n_outputs)``
+        """
+        raise NotImplementedError
 
 
-class MlpCritic(ContinuousCritic):
+class MlpCritic(FreezingCritic, ContinuousCritic):
     """SB3's own critic (the paper's MLP-Standard when ``net_arch=[256, 256]``), frozen in the actor's step."""
 
-    skip_parameter_gradients = True
-
-    def forward(self, obs: th.Tensor, actions: th.Tensor) -> tuple[th.Tensor, ...]:
+    def forward(self, obs: PyTorchObs, actions: th.Tensor) -> tuple[th.Tensor, ...]:
         """
         :param obs: Observations
         :param actions: ``(batch, action_dim)``, scaled to [-1, 1]
         :return: One ``(batch, 1)`` tensor per critic
         """
-        with frozen_in_actor_step(self, actions):
-            return super().forward(obs, actions)
+        with self.frozen_in_actor_step(actions):
+            return super().forward(obs, actions)  # type: ignore[arg-type]
 
-    def q1_forward(self, obs: th.Tensor, actions: th.Tensor) -> th.Tensor:
+    def q1_forward(self, obs: PyTorchObs, actions: th.Tensor) -> th.Tensor:
         """
         :param obs: Observations
         :param actions: ``(batch, action_dim)``, scaled to [-1, 1]
         :return: Values of the first critic, ``(batch, 1)``
         """
-        with frozen_in_actor_step(self, actions):
-            return super().q1_forward(obs, actions)
+        with self.frozen_in_actor_step(actions):
+            return super().q1_forward(obs, actions)  # type: ignore[arg-type]
+
+    def evaluate_rows(self, features: th.Tensor, actions: th.Tensor, members: slice) -> th.Tensor:
+        """As in the parent."""
+        inputs = th.cat([features, actions], dim=1)
+        return th.stack([q_network(inputs) for q_network in self.q_networks[members]])
 
 
-class EnsembleCritic(ContinuousCritic):
+class MlpQuantileCritic(FreezingCritic, tqc.Critic):
+    """sb3-contrib's own TQC critic, frozen in the actor's step."""
+
+    def forward(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
+        """
+        :param obs: Observations
+        :param action: ``(batch, action_dim)``, scaled to [-1, 1]
+        :return: Quantiles, ``(batch, n_critics, n_quantiles)``
+        """
+        with self.frozen_in_actor_step(action):
+            return super().forward(obs, action)
+
+    def evaluate_rows(self, features: th.Tensor, actions: th.Tensor, members: slice) -> th.Tensor:
+        """As in the parent."""
+        inputs = th.cat([features, actions], dim=1)
+        return th.stack([q_network(inputs) for q_network in self.q_networks[members]])
+
+
+class QNetworkCritic(FreezingCritic):
     """
-    SB3's critic interface over a Q-network that evaluates all critics at once.
+    A critic whose values come from one Q-network with an ensemble axis.
 
-    :param make_q_network: Makes, from features_dim, action_dim and n_critics, a module that maps features
+    :param make_q_network: Makes, from features_dim, action_dim, n_critics and n_outputs, a module that maps features
         ``(batch, features_dim)``, actions ``(batch, action_dim)`` and a slice of critics to values
-        ``(critics, batch, 1)``, such as :class:`~sb3_hyper.networks.q_networks.SAHyperQ`.
+        ``(critics, batch, n_outputs)``, such as :class:`~sb3_hyper.networks.q_networks.SAHyperQ`.
     :param n_critics: Number of critics.
-    :param kwargs: The remaining arguments of SB3's ``ContinuousCritic``.
+    :param kwargs: The remaining arguments of the algorithm's own critic.
     """
 
-    skip_parameter_gradients = True
-
-    def __init__(
-        self,
-        observation_space: spaces.Space,
-        action_space: spaces.Box,
-        features_extractor: BaseFeaturesExtractor,
-        features_dim: int,
-        make_q_network: Callable[[int, int, int], nn.Module],
-        n_critics: int = 2,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, make_q_network: Callable[[int, int, int, int], nn.Module], n_critics: int = 2, **kwargs: Any) -> None:
         # n_critics=0: the parent's multi-layer perceptrons are not built
-        super().__init__(
-            observation_space,
-            action_space,
-            features_extractor=features_extractor,
-            features_dim=features_dim,
-            n_critics=0,
-            **kwargs,
-        )
+        super().__init__(n_critics=0, **kwargs)  # type: ignore[call-arg]
         del self.q_networks  # the parent's list, empty and misleading
         self.n_critics = n_critics
-        self.q_network = make_q_network(features_dim, get_action_dim(action_space), n_critics)
+        action_dim = get_action_dim(self.action_space)
+        self.q_network = make_q_network(kwargs["features_dim"], action_dim, n_critics, self.n_outputs)
 
-    def forward(self, obs: th.Tensor, actions: th.Tensor) -> tuple[th.Tensor, ...]:
+    @property
+    def n_outputs(self) -> int:
+        """Numbers per action-value."""
+        return 1
+
+    def values(self, features: th.Tensor, actions: th.Tensor, members: slice) -> th.Tensor:
+        """As in the parent."""
+        if takes_many_actions(self.q_network):
+            return self.q_network(features, actions, members)
+        return super().values(features, actions, members)
+
+    def evaluate_rows(self, features: th.Tensor, actions: th.Tensor, members: slice) -> th.Tensor:
+        """As in the parent."""
+        return self.q_network(features, actions, members)
+
+
+class EnsembleCritic(QNetworkCritic, ContinuousCritic):
+    """SB3's critic interface (TD3, DDPG, SAC) over a Q-network; arguments: :class:`QNetworkCritic`."""
+
+    def forward(self, obs: PyTorchObs, actions: th.Tensor) -> tuple[th.Tensor, ...]:
         """
         :param obs: Observations
         :param actions: ``(batch, action_dim)``, scaled to [-1, 1]
         :return: One ``(batch, 1)`` tensor per critic
         """
-        with frozen_in_actor_step(self, actions):
-            # SB3's rule: a shared features extractor learns from the policy loss only
-            with th.set_grad_enabled(th.is_grad_enabled() and not self.share_features_extractor):
-                features = self.extract_features(obs, self.features_extractor)
-            return self.q_network(features, actions, ALL_MEMBERS).unbind(0)
+        with self.frozen_in_actor_step(actions):
+            return self.q_network(self.extract_state(obs), actions, ALL_MEMBERS).unbind(0)
 
-    def q1_forward(self, obs: th.Tensor, actions: th.Tensor) -> th.Tensor:
+    def q1_forward(self, obs: PyTorchObs, actions: th.Tensor) -> th.Tensor:
         """
         :param obs: Observations
         :param actions: ``(batch, action_dim)``, scaled to [-1, 1]
         :return: Values of the first critic, ``(batch, 1)``
         """
-        with frozen_in_actor_step(self, actions):
+        with self.frozen_in_actor_step(actions):
             with th.no_grad():
                 features = self.extract_features(obs, self.features_extractor)
             return self.q_network(features, actions, FIRST_MEMBER)[0]
 
 
-# name -> (state_dim, action_dim, spec, n_members) -> Q-network
-HYPER_CRITICS: dict[str, Callable[[int, int, HyperNetworkSpec, int], nn.Module]] = {
-    "sa_hyper": SAHyperQ,
-    "as_hyper": ASHyperQ,
-    "emb_hyper": EmbHyperQ,
-}
-BASELINE_CRITICS: dict[str, Callable[[int, int, HyperNetworkSpec, int], nn.Module]] = {
-    "layernorm_mlp": layernorm_mlp_like,
-    "q_d2rl": D2RLQ,
-}
-CRITICS = (*HYPER_CRITICS, *BASELINE_CRITICS, "mlp")
-
-
-def make_critic(name: str, spec: HyperNetworkSpec, **critic_kwargs: Any) -> ContinuousCritic:
+class QuantileEnsembleCritic(QNetworkCritic, tqc.Critic):
     """
-    Make a critic.
+    sb3-contrib's TQC critic interface over a Q-network, whose outputs are the quantiles; arguments:
+    :class:`QNetworkCritic`.
+    """
 
-    :param name: One of :data:`CRITICS`.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.quantiles_total = self.n_quantiles * self.n_critics
+
+    @property
+    def n_outputs(self) -> int:
+        """Numbers per action-value."""
+        return self.n_quantiles
+
+    def forward(self, obs: PyTorchObs, action: th.Tensor) -> th.Tensor:
+        """
+        :param obs: Observations
+        :param action: ``(batch, action_dim)``, scaled to [-1, 1]
+        :return: Quantiles, ``(batch, n_critics, n_quantiles)``
+        """
+        with self.frozen_in_actor_step(action):
+            return self.q_network(self.extract_state(obs), action, ALL_MEMBERS).transpose(0, 1)
+
+
+def check_critic(critic: str | QNetworkFactory, context: Sequence[int] | None, place: str | None) -> None:
+    """
+    :param critic: One of :data:`CRITICS`, or a factory as in :func:`register_critic`.
+    :param context: Where a context stands in the features, if there is one.
+    :param place: Where the critic is to read the context: ``"base"`` or ``"meta"``; None: with the state.
+    :raises ValueError: If there is no such critic, or it has no such place.
+    """
+    if isinstance(critic, str) and critic not in CRITICS:
+        raise ValueError(
+            f"Unknown critic {critic!r}. Accepted: {', '.join(map(repr, CRITICS))}, or a function that makes one from "
+            "state_dim, action_dim and n_outputs."
+        )
+    if not isinstance(critic, str) and not callable(critic):
+        raise ValueError(f"critic must be a name or a function that makes a Q-network, got {critic!r}")
+    if place is None:
+        return
+    if place not in ("base", "meta"):
+        raise ValueError(f"critic_context must be 'base', 'meta' or None, got {place!r}")
+    if not isinstance(critic, str) or critic not in CONTEXT_PLACES:
+        names = ", ".join(map(repr, CONTEXT_PLACES))
+        raise ValueError(f"critic_context={place!r} is for the critics {names}; {critic!r} reads the context with the state")
+    if context is None:
+        raise ValueError(f"critic_context={place!r} needs a context: give context_keys or context_slice")
+
+
+def q_network_maker(
+    critic: str | QNetworkFactory, spec: HyperNetworkSpec, context: Sequence[int] | None = None, place: str | None = None
+) -> Callable[[int, int, int, int], nn.Module]:
+    """
+    :param critic: One of :data:`CRITICS` other than ``"mlp"``, or a factory as in :func:`register_critic`.
     :param spec: The hypernetwork's architecture, or that which ``"layernorm_mlp"`` equals in size.
-    :param critic_kwargs: The arguments of SB3's ``ContinuousCritic``.
-    :return: The critic.
+    :param context: Where a context stands in the state.
+    :param place: Where the critic reads the context: ``"base"`` or ``"meta"``.
+    :return: What makes a Q-network from state_dim, action_dim, n_critics and n_outputs.
     """
-    if name == "mlp":
-        return MlpCritic(**critic_kwargs)
-    make = (HYPER_CRITICS | BASELINE_CRITICS)[name]
-    return EnsembleCritic(
-        make_q_network=lambda state_dim, action_dim, n_critics: make(state_dim, action_dim, spec, n_critics),
-        **critic_kwargs,
-    )
+    factory = REGISTERED.get(critic) if isinstance(critic, str) else critic
+    if factory is not None:
+        return lambda state_dim, action_dim, n_critics, n_outputs: SeparateMembers(
+            [factory(state_dim, action_dim, n_outputs) for _ in range(n_critics)]
+        )
+    assert isinstance(critic, str)
+    make = (HYPER_CRITICS | BASELINE_CRITICS)[critic]
+    beside_action = place is not None and place == CONTEXT_PLACES[critic][0]
+
+    def make_q_network(state_dim: int, action_dim: int, n_critics: int, n_outputs: int) -> nn.Module:
+        if not beside_action or context is None:
+            return make(state_dim, action_dim, spec, n_critics, n_outputs)
+        inner = make(state_dim - len(context), action_dim + len(context), spec, n_critics, n_outputs)
+        return ContextBesideAction(inner, state_dim, context)
+
+    return make_q_network
+
+
+def is_hyper(critic: str | QNetworkFactory) -> bool:
+    """
+    :param critic: A critic's name or factory.
+    :return: Whether its weights are generated.
+    """
+    return isinstance(critic, str) and critic in HYPER_CRITICS

@@ -1,19 +1,31 @@
-"""What the hyper policies of all algorithms have in common: the choice of a critic and its optimizer."""
+"""What the hyper policies of all algorithms have in common: the choice of a critic, its optimizer, and an actor."""
 
+import dataclasses
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy, ContinuousCritic
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from stable_baselines3.common.type_aliases import Schedule
 
+from sb3_hyper.networks.baselines import xavier_
 from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_spec
-from sb3_hyper.policies.critics import CRITICS, HYPER_CRITICS, EnsembleCritic, make_critic
+from sb3_hyper.policies.actors import ACTORS, HyperActor, context_columns
+from sb3_hyper.policies.critics import (
+    EnsembleCritic,
+    FreezingCritic,
+    MlpCritic,
+    QNetworkCritic,
+    QNetworkFactory,
+    check_critic,
+    is_hyper,
+    q_network_maker,
+)
 from sb3_hyper.policies.optimizers import fix_learning_rate, fused_where_possible
 
 SLOW_ON_CPU = 5_000_000  # parameters per critic from which training on a CPU deserves a warning
@@ -36,9 +48,12 @@ class HyperCriticMixin(BasePolicy):
     :param net_arch: Architecture of the actor, and of the critic where that is ``"mlp"``; the paper's [256, 256]
         by default.
     :param args: Further positional arguments of the SB3 policy.
-    :param critic: ``"sa_hyper"`` (the paper's method: weights from the state, input the action), ``"as_hyper"`` (the
-        reverse), ``"emb_hyper"`` (weights from a learned vector), ``"mlp"`` (SB3's own), ``"layernorm_mlp"`` (the
-        control: a normalised residual network as large as the preset's hypernetwork) or ``"q_d2rl"``.
+    :param critic: A name of :data:`~sb3_hyper.policies.critics.CRITICS`: ``"sa_hyper"`` (the paper's method: weights
+        from the state, input the action), ``"as_hyper"`` (the reverse), ``"emb_hyper"`` (weights from a learned vector),
+        ``"mlp"`` (SB3's own), ``"layernorm_mlp"`` (the control: a normalised residual network as large as the preset's
+        hypernetwork), the paper's other baselines ``"mlp_small"``, ``"mlp_large"``, ``"resnet_features"``,
+        ``"resnet35"``, ``"q_d2rl"``, a name given to :func:`~sb3_hyper.policies.critics.register_critic`, or a function
+        as described there.
     :param preset: The hypernetwork: ``"paper"``, ``"slim"`` (a fifteenth of the size, for CPUs), or a
         :class:`~sb3_hyper.networks.spec.HyperNetworkSpec`.
     :param network_kwargs: Changes to the preset, e.g. ``dict(dynamic_widths=[64])``.
@@ -46,11 +61,25 @@ class HyperCriticMixin(BasePolicy):
         ``"auto"``: what goes with the preset (5e-5 for ``paper``, 3e-4 for ``slim``). None, which is also what
         ``"auto"`` means for critics that are no hypernetworks: follow the algorithm's schedule. SB3 logs that schedule as
         ``train/learning_rate``; :class:`~sb3_hyper.diagnostics.callbacks.LearningRateCallback` logs the critic's own.
+    :param critic_init: Initial weights of critics that are no hypernetworks: ``"pytorch"``, or ``"xavier"``, which the
+        authors' SAC code uses.
+    :param actor: ``"mlp"`` (SB3's own) or ``"hyper"``: its weights are generated from the context.
+    :param actor_network_kwargs: Changes to the preset for the actor's hypernetwork; ``network_kwargs`` by default.
+    :param context_keys: The context's keys in Dict observations, e.g. ``("desired_goal",)``.
+    :param context_slice: Start and end of the context in flat observations, e.g. ``(4, 6)``.
+    :param critic_context: Where a hypernetwork critic reads the context: ``"base"`` (with the action in SA-Hyper, as in
+        the paper's PEARL) or ``"meta"``. None: it is part of the state.
     :param kwargs: Further keyword arguments of the SB3 policy.
     :raises ValueError: If an argument is not one of the above; the message says what is accepted.
     """
 
-    critic: ContinuousCritic
+    # what the algorithm asks for
+    mlp_critic_class: type[FreezingCritic] = MlpCritic
+    q_network_critic_class: type[QNetworkCritic] = EnsembleCritic
+    hyper_actor_class: type[HyperActor]
+
+    critic: Any  # a FreezingCritic, and the algorithm's own kind of critic
+    actor_kwargs: dict[str, Any]
     critic_kwargs: dict[str, Any]
     share_features_extractor: bool
 
@@ -61,22 +90,39 @@ class HyperCriticMixin(BasePolicy):
         lr_schedule: Schedule,
         net_arch: list[int] | dict[str, list[int]] | None = None,
         *args: Any,
-        critic: str = "sa_hyper",
+        critic: str | QNetworkFactory = "sa_hyper",
         preset: str | HyperNetworkSpec = "paper",
         network_kwargs: Mapping[str, Any] | None = None,
         critic_learning_rate: float | str | None = "auto",
+        critic_init: str = "pytorch",
+        actor: str = "mlp",
+        actor_network_kwargs: Mapping[str, Any] | None = None,
+        context_keys: Sequence[str] | None = None,
+        context_slice: Sequence[int] | None = None,
+        critic_context: str | None = None,
         **kwargs: Any,
     ) -> None:
         if not isinstance(action_space, spaces.Box):
             raise ValueError(f"{type(self).__name__} acts in continuous (Box) action spaces, got {action_space}")
-        if critic not in CRITICS:
-            raise ValueError(f"Unknown critic {critic!r}. Accepted: {', '.join(map(repr, CRITICS))}.")
+        if actor not in ACTORS:
+            raise ValueError(f"Unknown actor {actor!r}. Accepted: {', '.join(map(repr, ACTORS))}.")
+        if actor == "hyper" and context_keys is None and context_slice is None:
+            raise ValueError(
+                'actor="hyper" generates the actor\'s weights from a context: add context_keys=("desired_goal",) for Dict '
+                "observations, or context_slice=(start, end) for flat ones"
+            )
+        if critic_init not in ("pytorch", "xavier"):
+            raise ValueError(f"critic_init must be 'pytorch' or 'xavier', got {critic_init!r}")
         n_critics = kwargs.get("n_critics", 2)
         if not isinstance(n_critics, int) or n_critics < 1:
             raise ValueError(f"n_critics must be a whole number of at least 1, got {n_critics!r}")
         # plain values only before nn.Module.__init__, which the parent calls; it ends with _build()
         self.critic_name = critic
+        self.critic_init = critic_init
         self.network_spec = resolve_spec(preset, network_kwargs)
+        self.actor_name = actor
+        self.actor_spec = self.network_spec if actor_network_kwargs is None else resolve_spec(preset, actor_network_kwargs)
+        self.context_keys, self.context_slice, self.critic_context = context_keys, context_slice, critic_context
         self.critic_learning_rate = _resolve_learning_rate(critic_learning_rate, critic, self.network_spec)
         self._cost_was_checked = False
         net_arch = [256, 256] if net_arch is None else net_arch
@@ -85,6 +131,14 @@ class HyperCriticMixin(BasePolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         if self.features_extractor_class is FlattenExtractor and isinstance(self.observation_space, spaces.Dict):
             raise ValueError("A Dict observation space needs HyperMultiInputPolicy (or a features extractor of your own)")
+        self.context = context_columns(
+            self.observation_space,
+            self.features_extractor_class,
+            self.features_extractor_kwargs,
+            self.context_keys,
+            self.context_slice,
+        )
+        check_critic(self.critic_name, self.context, self.critic_context)
         given_kwargs = self.optimizer_kwargs
         self.optimizer_kwargs = fused_where_possible(self.optimizer_class, given_kwargs)
         super()._build(lr_schedule)  # type: ignore[misc]
@@ -100,7 +154,7 @@ class HyperCriticMixin(BasePolicy):
         super().__setstate__(state)
         self._fix_critic_learning_rate()
 
-    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ContinuousCritic:
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
         """
         Make a critic, or its target.
 
@@ -108,7 +162,29 @@ class HyperCriticMixin(BasePolicy):
         :return: The critic.
         """
         critic_kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
-        return make_critic(self.critic_name, self.network_spec, **critic_kwargs).to(self.device)
+        if self.critic_name == "mlp":
+            critic = self.mlp_critic_class(**critic_kwargs)
+        else:
+            maker = q_network_maker(self.critic_name, self.network_spec, self.context, self.critic_context)
+            critic = self.q_network_critic_class(maker, **critic_kwargs)
+        if self.critic_init == "xavier" and not is_hyper(self.critic_name):
+            for name, module in critic.named_children():
+                if name != "features_extractor":
+                    xavier_(module)
+        return critic.to(self.device)
+
+    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
+        """
+        Make an actor, or its target.
+
+        :param features_extractor: The features extractor to share; None for one of its own.
+        :return: The actor.
+        """
+        if self.actor_name == "mlp":
+            return super().make_actor(features_extractor)  # type: ignore[misc]
+        assert self.context is not None
+        actor_kwargs = self._update_features_extractor(self.actor_kwargs, features_extractor)
+        return self.hyper_actor_class(self.context, self.actor_spec, **actor_kwargs).to(self.device)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {
@@ -118,6 +194,12 @@ class HyperCriticMixin(BasePolicy):
             # complete, so that a saved policy does not depend on what a preset's name means later
             "preset": self.network_spec,
             "critic_learning_rate": self.critic_learning_rate,
+            "critic_init": self.critic_init,
+            "actor": self.actor_name,
+            "actor_network_kwargs": dataclasses.asdict(self.actor_spec),
+            "context_keys": self.context_keys,
+            "context_slice": self.context_slice,
+            "critic_context": self.critic_context,
         }
 
     def set_training_mode(self, mode: bool) -> None:
@@ -129,17 +211,17 @@ class HyperCriticMixin(BasePolicy):
         super().set_training_mode(mode)
         if mode and not self._cost_was_checked:
             self._cost_was_checked = True
-            if isinstance(self.critic, EnsembleCritic) and self.device.type == "cpu":
+            if isinstance(self.critic, QNetworkCritic) and self.device.type == "cpu":
                 _warn_if_slow(self.critic)
 
 
-def _resolve_learning_rate(given: float | str | None, critic: str, spec: HyperNetworkSpec) -> float | None:
+def _resolve_learning_rate(given: float | str | None, critic: str | QNetworkFactory, spec: HyperNetworkSpec) -> float | None:
     if given == "auto":
-        return spec.critic_learning_rate if critic in HYPER_CRITICS else None
+        return spec.critic_learning_rate if is_hyper(critic) else None
     return None if given is None else positive_number('critic_learning_rate (a number, "auto" or None)', given)
 
 
-def _warn_if_slow(critic: EnsembleCritic) -> None:
+def _warn_if_slow(critic: QNetworkCritic) -> None:
     n_parameters = sum(parameter.numel() for parameter in critic.q_network.parameters()) // critic.n_critics
     if n_parameters < SLOW_ON_CPU:
         return

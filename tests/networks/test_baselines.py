@@ -58,11 +58,11 @@ def test_the_control_is_a_pre_norm_residual_network():
     ("sizes", "expected"), [((11, 3), 212_225), ((17, 6), 221_441), ((111, 8), 319_745), ((27, 8), 233_729)]
 )
 def test_d2rl_has_the_papers_number_of_parameters(sizes, expected):
-    assert n_parameters(D2RLQ(*sizes, None, 2)) == 2 * expected
+    assert n_parameters(D2RLQ(*sizes, 256, 2)) == 2 * expected
 
 
 def test_d2rl_sees_its_input_in_every_hidden_layer():
-    network = D2RLQ(4, 2, None, n_members=2, width=8)
+    network = D2RLQ(4, 2, 8, n_members=2)
     states, actions = th.randn(5, 4), th.randn(5, 2)
     inputs = th.cat([states, actions], 1)
     for member in range(2):

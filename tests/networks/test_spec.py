@@ -12,7 +12,7 @@ def test_the_default_spec_is_the_paper():
     assert spec == PRESETS["paper"]
     assert spec.widths == (256, 512, 1024)
     assert spec.n_blocks == 2
-    assert not spec.layer_norm
+    assert spec.primary == "residual"
     assert spec.primary_gain == pytest.approx(1 / math.sqrt(12))
     assert spec.dynamic_widths == (256,)
     assert (spec.hidden_head_bound, spec.output_head_bound) == (0.05, 0.008)
@@ -40,7 +40,12 @@ def test_changes_replace_fields_of_the_preset():
         ({"dynamic_widths": "64"}, "dynamic_widths .* got '64'"),
         ({"n_blocks": -1}, "n_blocks must be a whole number of at least 0, got -1"),
         ({"n_blocks": True}, "n_blocks"),
-        ({"layer_norm": "yes"}, "layer_norm must be true or false, got 'yes'"),
+        ({"gain": "yes"}, "gain must be true or false, got 'yes'"),
+        ({"primary": "dense"}, "primary must be one of 'residual', 'normed', got 'dense'"),
+        ({"heads": "chunked"}, "heads must be one of 'dense', 'low_rank', 'residual', got 'chunked'"),
+        ({"initialization": "xavier"}, "initialization must be one of 'paper', .*, got 'xavier'"),
+        ({"heads": "low_rank", "initialization": "kaiming"}, "initialization='kaiming' is for heads='dense'"),
+        ({"rank": 0}, "rank must be"),
         ({"primary_gain": 0}, "primary_gain must be a positive number, got 0"),
         ({"hidden_head_bound": math.nan}, "hidden_head_bound must be a positive number, got nan"),
         ({"critic_learning_rate": "1e-3"}, "critic_learning_rate .* got the text '1e-3'.*write 0.001"),
