@@ -51,8 +51,9 @@ def workspace_of(args: argparse.Namespace) -> Workspace:
     :return: The files of the study it names.
     """
     study = load_study(args.name)
-    folder = args.folder / study.name
-    return Workspace(study, folder, args.results / f"{study.name}.csv")
+    # absolute: the workers of a cluster start elsewhere
+    folder, results = args.folder.resolve() / study.name, args.results.resolve() / f"{study.name}.csv"
+    return Workspace(study, folder, results)
 
 
 def list_studies(args: argparse.Namespace, console: Console) -> int:

@@ -26,7 +26,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 import sb3_hyper  # noqa: F401 (registers policies and environments)
-from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE, RepeatableResets, ResumableRun
+from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE, RepeatableResets, ResumableRun, remove_checkpoints
 from sb3_hyper.experiments.evaluations import load_evaluations, write_csv
 from sb3_hyper.experiments.hyperparams import HYPERPARAMS, hyperparams_file, refuse_numbers_as_text
 from sb3_hyper.experiments.plots import plot_learning_curve
@@ -147,11 +147,12 @@ class ResumingExperimentManager(ExperimentManager):
             sys.exit(f"{self.save_path} holds a run that was not started with --resume: name another log folder with -f")
         os.makedirs(self.params_path, exist_ok=True)
         if (Path(self.save_path) / COMPLETE).is_file():
+            remove_checkpoints(Path(self.save_path))  # a kill may have come between the mark and this
             print(f"Complete: {self.save_path}")
             sys.exit(0)
         self.lock = FileLock(Path(self.save_path) / "lock")
         try:
-            self.lock.acquire(blocking=False)  # held until the process ends, however it ends
+            self.lock.acquire(timeout=1)  # held until the process ends, however it ends; a moment, for who asks takes it too
         except Timeout:
             print(f"Another process works on {self.save_path}")
             sys.exit(BUSY)

@@ -10,6 +10,12 @@ def one_thread():
     th.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def narrow_mlp_large(monkeypatch):
+    """MLP-Large at its own width costs seconds a step; its size is tested where it is counted."""
+    monkeypatch.setattr("sb3_hyper.policies.critics.LARGE_WIDTHS", (60, 50))
+
+
 def pytest_collection_modifyitems(items):
     if not th.cuda.is_available():
         for item in items:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch as th
+from sb3_contrib import TQC
 from stable_baselines3 import SAC, TD3
 from stable_baselines3.common.envs import FakeImageEnv, SimpleMultiObsEnv
 
@@ -8,7 +9,7 @@ from sb3_hyper.networks import HyperNetworkSpec
 from sb3_hyper.policies.critics import CRITICS
 from tests.conftest import PointEnv
 
-ALGORITHMS = [TD3, SAC]
+ALGORITHMS = [TD3, SAC, TQC]
 
 
 def make_model(algorithm, env, policy="HyperPolicy", **policy_kwargs):
@@ -23,7 +24,7 @@ def assert_equal_modules(one, other):
         assert th.equal(tensor, other_state[name]), name
 
 
-@pytest.mark.parametrize("critic", CRITICS)
+@pytest.mark.parametrize("critic", ["sa_hyper", "emb_hyper", "mlp", "q_d2rl"])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_model_comes_back_whole(env, algorithm, critic, tmp_path):
     model = make_model(algorithm, env, critic=critic).learn(30)

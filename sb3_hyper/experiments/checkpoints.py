@@ -7,6 +7,7 @@ its replay buffer and all random states, a resumed run repeats an uninterrupted 
 which that is not true start again when they are interrupted: :func:`obstacle` names them.
 """
 
+import os
 import shutil
 import time
 import warnings
@@ -19,7 +20,7 @@ from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_wrapper
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize, unwrap_vec_wrapper
 
 from sb3_hyper.experiments import provenance
 from sb3_hyper.experiments.files import read_json, sync, write_json
@@ -28,6 +29,9 @@ from sb3_hyper.experiments.random_states import RandomState, get_random_states, 
 BUSY = 75  # exit status of a process that finds another at work on its run (EX_TEMPFAIL)
 COMPLETE = "complete"  # the file that marks a run whose end was reached and saved
 SAVE_SECONDS = 600.0
+MONITOR = "0.monitor.csv"  # SB3's log of training episodes
+STATE = {"random", "action_space", "before_last_reset", "eval_env", "evaluations", "best_mean_reward", "last_mean_reward"}
+STATE |= {"n_calls", "seconds", "cpu_seconds", "made_with", "elapsed", "cpu_elapsed", "monitor_size"}
 
 
 class RepeatableResets(gym.Wrapper):
@@ -95,7 +99,17 @@ def obstacle(model: BaseAlgorithm) -> str | None:
         any(env.env_is_wrapped(wrapper)) for wrapper in (NormalizeObservation, NormalizeReward)
     ):
         return "its environment keeps running averages"
+    if unwrap_vec_wrapper(env, VecFrameStack) is not None:
+        return "its environment stacks frames"
     return None
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """
+    :param folder: The folder of a run that needs none any more.
+    """
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
 
 
 class ResumableRun(BaseCallback):
@@ -132,7 +146,7 @@ class ResumableRun(BaseCallback):
         self.made_with: dict[str, list[str]] = {"versions": [], "commit": [], "processor": []}
         self._seconds_before = 0.0
         self._cpu_seconds_before = 0.0
-        self._takes_checkpoints = True
+        self._obstacle: str | None = None
         self._episode_ended = False
         self._last_checkpoint = 0
         self._last_save = 0.0
@@ -174,21 +188,25 @@ class ResumableRun(BaseCallback):
 
     def _load(self, folder: Path, algorithm_class: type[OffPolicyAlgorithm], env: VecEnv, device: str) -> OffPolicyAlgorithm:
         state = read_json(folder / "state.json")
+        missing = STATE - set(state)
+        if missing:
+            raise ValueError(f"{', '.join(sorted(missing))} are missing")
         env.reset()  # uses up the seed the environment was made with
         observation = env.env_method("repeat_reset", state["before_last_reset"])[0]
         model = algorithm_class.load(folder / "model.zip", env=env, device=device, force_reset=False)
         if not _equal(observation, model._last_obs):
             raise ValueError("the environment does not repeat its resets")
         model.load_replay_buffer(folder / "replay_buffer.pkl", truncate_last_traj=False)
+        if (self.folder / MONITOR).is_file():  # episodes after the checkpoint come again
+            os.truncate(self.folder / MONITOR, state["monitor_size"])
         self._to_restore = state
         self._last_checkpoint = model.num_timesteps
         return model
 
     def _on_training_start(self) -> None:
-        reason = obstacle(self.model)
-        if reason is not None:
-            warnings.warn(f"If this run is interrupted, it starts from the beginning: {reason}")
-        self._takes_checkpoints = reason is None
+        self._obstacle = obstacle(self.model)
+        if self._obstacle is not None:
+            warnings.warn(f"If this run is interrupted, it starts from the beginning: {self._obstacle}")
         self._start = self._last_save = time.perf_counter()
         self._cpu_start = time.process_time()
         if self._to_restore is not None:
@@ -200,7 +218,7 @@ class ResumableRun(BaseCallback):
         self._report()
 
     def _on_step(self) -> bool:
-        self._episode_ended = bool(self.locals["dones"][0])
+        self._episode_ended = self._obstacle is None and bool(self.locals["dones"][0])
         if len(self.eval_callback.evaluations_timesteps) > len(self.seconds):
             self.seconds.append(self._elapsed())
             self.cpu_seconds.append(self._cpu_elapsed())
@@ -211,7 +229,7 @@ class ResumableRun(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # The transition of the last step is stored by now, and the model trained on it
-        if self._takes_checkpoints and self._episode_ended and self._is_due():
+        if self._obstacle is None and self._episode_ended and self._is_due():
             self._save()
         self._episode_ended = False
 
@@ -225,8 +243,7 @@ class ResumableRun(BaseCallback):
     def finish(self) -> None:
         """Mark the run as complete, and remove its checkpoints."""
         (self.folder / COMPLETE).touch()
-        for folder in self._checkpoints():
-            shutil.rmtree(folder)
+        remove_checkpoints(self.folder)
 
     def _checkpoints(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("checkpoint-*") if path.suffix != ".tmp")
@@ -243,6 +260,7 @@ class ResumableRun(BaseCallback):
             "step": self.model.num_timesteps,
             "total_timesteps": self.total_timesteps,
             "elapsed": self._elapsed(),
+            "obstacle": self._obstacle,
             "evaluations": {
                 **_evaluations(self.eval_callback),
                 "seconds": self.seconds,
@@ -276,6 +294,7 @@ class ResumableRun(BaseCallback):
             "made_with": self.made_with,
             "elapsed": self._elapsed(),
             "cpu_elapsed": self._cpu_elapsed(),
+            "monitor_size": monitor.stat().st_size if (monitor := self.folder / MONITOR).is_file() else 0,
         }
         write_json(temporary / "state.json", state)
         sync(temporary)  # before the older one goes

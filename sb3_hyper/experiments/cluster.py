@@ -24,6 +24,7 @@ class RayEngine:
     :param gpus: GPUs that a run asks for; several runs share one if it is a fraction.
     :param console: Where to show progress.
     :raises ImportError: If Ray is not installed.
+    :raises ValueError: If the cluster has fewer GPUs than one run asks for.
     """
 
     def __init__(
@@ -45,6 +46,9 @@ class RayEngine:
         self.console = console or Console()
         if not ray.is_initialized():
             ray.init(log_to_driver=False, configure_logging=False)
+        there = ray.cluster_resources()
+        if gpus > there.get("GPU", 0):
+            raise ValueError(f"Each run asks for {gpus:g} GPUs, but the cluster has {there.get('GPU', 0):g}")
         threads = workspace.study.threads
         self._task = ray.remote(max_retries=RETRIES, num_cpus=threads, num_gpus=gpus)(carry_out)
         self._active: dict[Any, Run] = {}

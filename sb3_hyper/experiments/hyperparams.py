@@ -30,6 +30,8 @@ def refuse_numbers_as_text(settings: Mapping[str, Any]) -> None:
     for key, value in settings.items():
         if isinstance(value, Mapping):
             refuse_numbers_as_text(value)
+        elif isinstance(value, list):
+            refuse_numbers_as_text({f"{key}[{index}]": item for index, item in enumerate(value)})
         elif isinstance(value, str) and _is_number(value):
             raise ValueError(
                 f"{key} must be a number, got the text {value!r}. (YAML reads 1e-3 as text: write 0.001 or !!float 1e-3.)"

@@ -13,9 +13,8 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from sb3_hyper.experiments.checkpoints import BUSY
 from sb3_hyper.experiments.studies import Run
-from sb3_hyper.experiments.workspace import State, Workspace
+from sb3_hyper.experiments.workspace import State, Workspace, is_failure
 
 POLL_SECONDS = 0.5
 
@@ -107,13 +106,13 @@ class LocalEngine:
                 self._states[run] = "done"
                 self._speeds.append((time.monotonic() - worker.started) / self.workspace.study.steps)
                 self._say(f"done   {run.label}")
-            elif status < 0:
-                # killed from outside: the next call goes on with it, this one does not insist
-                self._say(f"killed {run.label} by signal {-status}")
-            elif status != BUSY:
+            elif is_failure(status):
                 self.workspace.note_failure(run, status)
                 self._states[run] = "failed"
                 self._say(f"failed {run.label}: {self.workspace.failure(run)}")
+            elif status < 0:
+                # killed from outside: the next call goes on with it, this one does not insist
+                self._say(f"killed {run.label} by signal {-status}")
 
     def _interrupt(self) -> None:
         for worker in self._active:
@@ -121,7 +120,9 @@ class LocalEngine:
         for worker in self._active:
             worker.process.wait()
             worker.log.close()
-            self._say(f"interrupted {worker.run.label}")
+            obstacle = (self.workspace.progress(worker.run) or {}).get("obstacle")
+            why = f" (it will start from the beginning: {obstacle})" if obstacle else ""
+            self.console.print(f"interrupted {worker.run.label}{why}", highlight=False, soft_wrap=True, markup=False)
         self._active.clear()
 
     def _say(self, line: str) -> None:

@@ -23,12 +23,13 @@ def versions() -> str:
 @cache
 def commit() -> str:
     """
-    :return: The git commit of this package's checkout, marked if it has changes; empty if the package is installed and
-        no checkout, also where the installation lies in somebody else's repository.
+    :return: The git commit of this package's checkout, marked if the code has changed since; empty if the package is
+        installed and no checkout, also where the installation lies in somebody else's repository.
     """
     try:
         _git("ls-files", "--error-unmatch", "__init__.py")
-        return _git("describe", "--always", "--dirty", "--exclude=*")
+        changes = _git("status", "--porcelain", "--", ".", "../hyperparams")
+        return _git("rev-parse", "--short", "HEAD") + ("-dirty" if changes else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
 

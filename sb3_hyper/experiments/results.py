@@ -86,7 +86,21 @@ def read_rows(path: str | Path) -> list[Row]:
         missing = set(FIXED) - set(reader.fieldnames or ())
         if missing:
             raise ValueError(f"{path} holds no results of studies: columns {', '.join(sorted(missing))} are missing")
-        return list(reader)
+        rows = list(reader)
+    for line, row in enumerate(rows, start=2):
+        _check(row, f"{path}, line {line}")
+    return rows
+
+
+def _check(row: Row, where: str) -> None:
+    if None in row or None in row.values():
+        raise ValueError(f"{where}: as many values as columns are expected")
+    for name, value in row.items():
+        if name in ("seed", "step", "seconds", "cpu_seconds") or (name.startswith("return_") and value):
+            try:
+                float(value)
+            except ValueError:
+                raise ValueError(f"{where}: {name} is no number, got {value!r}") from None
 
 
 def read_results(path: str | Path) -> list[RunResult]:

@@ -68,6 +68,13 @@ class Variant(BaseModel):
         if self.algo not in ALGOS:
             raise ValueError(f"algo {self.algo!r} is not one of {', '.join(sorted(ALGOS))}")
         refuse_numbers_as_text(self.hyperparams)
+        try:
+            json.dumps(self.hyperparams, sort_keys=True)
+        except TypeError as error:
+            raise ValueError(f"hyperparams: numbers, text, lists and mappings by text only ({error})") from error
+        buffer_size = self.hyperparams.get("buffer_size", 1)
+        if not isinstance(buffer_size, int) or buffer_size < 1:
+            raise ValueError(f"hyperparams: buffer_size must be a positive whole number, got {buffer_size!r}")
         return self
 
 
@@ -228,12 +235,12 @@ def load_study(name: str) -> Study:
         raise StudyError(f"There is no study {name!r}. Known: {', '.join(study_names())}, or the path of a YAML file.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} is not YAML: {error}") from error
     if not isinstance(content, dict):
         raise StudyError(f"{path} holds no study: a mapping of keys is expected, got {type(content).__name__}")
     try:
-        return Study(**{"name": path.stem, **content})
+        return Study.model_validate({"name": path.stem, **content})
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, fault['loc'])) or 'study'}: {fault['msg']}" for fault in error.errors()]
         raise StudyError("\n".join([f"{path}:", *lines])) from error

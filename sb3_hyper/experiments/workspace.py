@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from sb3_hyper.experiments.studies import Run, Study, StudyError
 
 State = Literal["done", "failed", "running", "interrupted", "pending"]
 ANOTHER_DEFINITION = "move it away, or give the changed study another name"
+CRASHES = {-getattr(signal, name, 0) for name in ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV")}
 LOG_LINES = 30  # of a failed run's log, kept with the failure
 
 
@@ -178,16 +181,17 @@ class Workspace:
         assert progress is not None
         self._check_definition(run)
         evaluations = progress["evaluations"]
+        within = np.array(evaluations["timesteps"], dtype=int) <= self.study.steps  # on-policy runs go beyond
         return RunResult(
             study=self.study.name,
             variant=run.variant,
             algorithm=run.algo,
             environment=run.environment,
             seed=run.seed,
-            steps=np.array(evaluations["timesteps"]),
-            returns=np.array(evaluations["results"]),
-            seconds=np.array(evaluations["seconds"]),
-            cpu_seconds=np.array(evaluations["cpu_seconds"]),
+            steps=np.array(evaluations["timesteps"])[within],
+            returns=np.array(evaluations["results"])[within],
+            seconds=np.array(evaluations["seconds"])[within],
+            cpu_seconds=np.array(evaluations["cpu_seconds"])[within],
             definition=run.definition,
             versions=progress["versions"],
             commit=progress["commit"],
@@ -209,14 +213,15 @@ class Workspace:
         :raises StudyError: If the results hold rows of another definition.
         """
         definitions: dict[tuple[str, ...], str] = {run.key: run.definition for run in self.study.runs()}
-        finished = set()
+        last, numbers = set(), Counter[tuple[str, ...]]()
         for row in read_rows(self.results):
             key = tuple(row[name] for name in KEYS[:-1])
             if definitions.get(key, row["definition"]) != row["definition"]:
                 raise StudyError(f"{self.results} holds {', '.join(key)} of another definition: {ANOTHER_DEFINITION}")
+            numbers[key] += 1
             if self.study.is_last(int(row["step"])):
-                finished.add(key)
-        return finished
+                last.add(key)
+        return {key for key in last if numbers[key] >= self.study.steps // self.study.eval_freq}
 
     def collect(self) -> int:
         """
@@ -243,6 +248,14 @@ class Workspace:
         return "interrupted" if self.progress(run) is not None else "pending"
 
 
+def is_failure(status: int) -> bool:
+    """
+    :param status: Exit status of a run's process.
+    :return: Whether the run failed; one that was killed from outside did not, and can go on.
+    """
+    return (status > 0 and status != BUSY) or status in CRASHES
+
+
 def carry_out(workspace: Workspace, run: Run) -> Sequence[Row]:
     """
     Carry a run out, or go on with it, and wait for its end.
@@ -259,7 +272,7 @@ def carry_out(workspace: Workspace, run: Run) -> Sequence[Row]:
             status = process.wait()
         finally:
             process.terminate()
-    if status > 0 and status != BUSY:
+    if is_failure(status):
         workspace.note_failure(run, status)
     if status != 0:
         raise RuntimeError(json.dumps({"run": run.label, "status": status, "error": workspace.failure(run)}))

@@ -212,7 +212,7 @@ class HyperCriticMixin(BasePolicy):
         if mode and not self._cost_was_checked:
             self._cost_was_checked = True
             if isinstance(self.critic, QNetworkCritic) and self.device.type == "cpu":
-                _warn_if_slow(self.critic)
+                _warn_if_slow(self.critic, is_hyper(self.critic_name))
 
 
 def _resolve_learning_rate(given: float | str | None, critic: str | QNetworkFactory, spec: HyperNetworkSpec) -> float | None:
@@ -221,7 +221,7 @@ def _resolve_learning_rate(given: float | str | None, critic: str | QNetworkFact
     return None if given is None else positive_number('critic_learning_rate (a number, "auto" or None)', given)
 
 
-def _warn_if_slow(critic: QNetworkCritic) -> None:
+def _warn_if_slow(critic: QNetworkCritic, hyper: bool) -> None:
     n_parameters = sum(parameter.numel() for parameter in critic.q_network.parameters()) // critic.n_critics
     if n_parameters < SLOW_ON_CPU:
         return
@@ -235,7 +235,7 @@ def _warn_if_slow(critic: QNetworkCritic) -> None:
         seconds += SECONDS_PER_PARAMETER * n_parameters * critic.n_critics
     warnings.warn(
         f"A critic of {n_parameters / 1e6:.1f} million parameters is trained on a CPU: about {seconds:.2g} s per gradient "
-        f"step at batch size 256, {seconds * 100_000 / 3600:.2g} hours for 100 000 steps. "
-        'policy_kwargs=dict(preset="slim") is the network for CPUs.',
+        f"step at batch size 256, {seconds * 100_000 / 3600:.2g} hours for 100 000 steps."
+        + (' policy_kwargs=dict(preset="slim") is the network for CPUs.' if hyper else ""),
         stacklevel=2,
     )

@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium.wrappers import NormalizeReward
+from sb3_contrib import ARS
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
 from sb3_hyper.experiments.checkpoints import RepeatableResets, ResumableRun
-from sb3_hyper.experiments.files import read_json
+from sb3_hyper.experiments.files import read_json, write_json
 from tests.conftest import PointEnv
 
 TOTAL = 400
@@ -143,9 +144,11 @@ def test_an_environment_that_cannot_be_repeated_starts_again(tmp_path):
 def test_a_checkpoint_that_cannot_be_used_leaves_no_trace(tmp_path):
     _, whole = run(tmp_path / "whole", PointEnv)
     run(tmp_path / "killed", PointEnv, kill_at=333)
-    state = next((tmp_path / "killed").glob("checkpoint-*")) / "state.json"
-    state.write_text("{}")
-    with pytest.warns(UserWarning, match="cannot be used"):
+    path = next((tmp_path / "killed").glob("checkpoint-*")) / "state.json"
+    state = read_json(path)
+    del state["seconds"]
+    write_json(path, state)
+    with pytest.warns(UserWarning, match="seconds are missing"):
         _, resumed = run(tmp_path / "killed", PointEnv)
     weights, resumed_weights = whole.policy.state_dict(), resumed.policy.state_dict()
     assert all(th.equal(weights[name], resumed_weights[name]) for name in weights)
@@ -172,6 +175,8 @@ def point_env(n_envs=1, wrapper=None):
         (lambda: TD3("MlpPolicy", VecNormalize(point_env())), "running averages"),
         (lambda: TD3("MlpPolicy", point_env(wrapper=NormalizeReward)), "running averages"),
         (lambda: SAC("MlpPolicy", point_env(), use_sde=True), "gSDE"),
+        (lambda: TD3("MlpPolicy", VecFrameStack(point_env(), 2)), "stacks frames"),
+        (lambda: ARS("MlpPolicy", point_env()), "ARS is no off-policy algorithm"),
         (lambda: PPO("MlpPolicy", point_env(), n_steps=20, batch_size=20), "PPO is no off-policy algorithm"),
     ],
 )

@@ -35,6 +35,8 @@ def test_the_commit_is_the_packages_own(tmp_path, monkeypatch):
     git(tmp_path, "commit", "-qm", "package")
     head = git(tmp_path, "rev-parse", "--short", "HEAD")
     assert commit_of(package, monkeypatch) == head
+    (tmp_path / "results.csv").write_text("")
+    assert commit_of(package, monkeypatch) == head  # results are no code
     (package / "__init__.py").write_text("changed")
     assert commit_of(package, monkeypatch) == f"{head}-dirty"
 

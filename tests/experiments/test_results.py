@@ -67,3 +67,20 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match=r"columns .*algorithm.* are missing"):
         read_rows(tmp_path / "other.csv")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (",1.00,", ",abc,", "line 2: return_0 is no number, got 'abc'"),
+        (",1.00,", ",", "line 2: as many values as columns are expected"),
+        (",1.00,", ",1.00,1.00,", "line 2: as many values as columns are expected"),
+    ],
+)
+def test_a_broken_row_is_named(tmp_path, old, new, message):
+    path = tmp_path / "rows.csv"
+    one = np.ones(1)
+    merge_rows(path, RunResult("s", "v", "td3", "E-v0", 0, one, np.ones((1, 2)), one, one, "d", "v", "c", "p").rows())
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(ValueError, match=message):
+        read_rows(path)

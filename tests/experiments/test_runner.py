@@ -20,7 +20,7 @@ from sb3_hyper.experiments.files import write_json
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_rows
 from sb3_hyper.experiments.studies import StudyError, load_study
-from sb3_hyper.experiments.workspace import Workspace, carry_out
+from sb3_hyper.experiments.workspace import Workspace, carry_out, is_failure
 
 TINY = {"widths": [16], "dynamic_widths": [8]}
 HYPERPARAMS = {"learning_starts": 300, "batch_size": 16, "policy_kwargs": {"net_arch": [16], "network_kwargs": TINY}}
@@ -164,9 +164,26 @@ def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path):
 @pytest.mark.slow
 def test_algorithms_without_a_replay_buffer_run_too(tmp_path):
     ppo = {"algo": "ppo", "hyperparams": {"policy": "MlpPolicy", "n_steps": 100, "batch_size": 50, "n_envs": 2}}
-    workspace = make_workspace(tmp_path, variants={"sa_hyper": ppo}, steps=800)
+    workspace = make_workspace(tmp_path, variants={"sa_hyper": ppo}, steps=700)
     assert run_local(workspace)
-    assert [int(row["step"]) for row in read_rows(workspace.results)] == [200, 400, 600, 800]
+    # it goes on to 800, the end of its rollout: steps that the others do not have
+    assert [int(row["step"]) for row in read_rows(workspace.results)] == [200, 400, 600]
+
+
+def test_a_crash_is_a_failure_and_a_kill_is_none():
+    assert all(is_failure(status) for status in (1, 2, -signal.SIGSEGV, -signal.SIGABRT))
+    assert not any(is_failure(status) for status in (0, BUSY, -signal.SIGKILL, -signal.SIGTERM))
+
+
+def test_a_run_of_which_rows_are_missing_is_not_done(tmp_path):
+    workspace = make_workspace(tmp_path)
+    run = next(workspace.study.runs())
+    steps = np.arange(200, 1601, 200)
+    result = RunResult("tiny", "sa_hyper", "td3", "Pendulum-v1", 0, steps, np.ones((8, 2)), steps, steps, run.definition)
+    merge_rows(workspace.results, result.rows()[-1:])
+    assert workspace.finished() == set()
+    merge_rows(workspace.results, result.rows())
+    assert workspace.finished() == {run.key}
 
 
 @pytest.mark.slow

@@ -1,3 +1,5 @@
+import datetime
+
 import pytest
 import yaml
 
@@ -14,9 +16,9 @@ VALID = {
 }
 
 
-def write(folder, **changes):
+def write(folder, changes=None, **more):
     path = folder / "study.yml"
-    path.write_text(yaml.safe_dump(VALID | changes))
+    path.write_text(yaml.safe_dump({**VALID, **(changes or {}), **more}, sort_keys=False))
     return str(path)
 
 
@@ -88,6 +90,10 @@ def test_the_buffer_is_no_longer_than_the_run(tmp_path):
             {"variants": {"a": {"file": "td3", "hyperparams": {"x": {"lr": "1e-3"}}}}},
             "lr must be a number, got the text '1e-3'",
         ),
+        ({"variants": {"a": {"file": "td3", "hyperparams": {"x": ["1e2"]}}}}, r"x\[0\] must be a number"),
+        ({"variants": {"a": {"file": "td3", "hyperparams": {"buffer_size": None}}}}, "buffer_size must be a positive"),
+        ({"variants": {"a": {"file": "td3", "hyperparams": {"x": datetime.date(2020, 1, 1)}}}}, "numbers, text, lists"),
+        ({1: 2}, "1: "),
         ({"baseline": "c"}, "baseline 'c' is not one of the variants a, b"),
         ({"eval_freq": 2000}, "before the first evaluation"),
         ({"variants": {"a": {"file": "ppo"}}}, "variants.a: .*file 'ppo' is not one of sac, sac_paper, td3"),
@@ -98,7 +104,7 @@ def test_the_buffer_is_no_longer_than_the_run(tmp_path):
 )
 def test_errors_name_file_and_key(tmp_path, changes, message):
     with pytest.raises(StudyError, match=message) as caught:
-        load_study(write(tmp_path, **changes))
+        load_study(write(tmp_path, changes))
     assert "study.yml" in str(caught.value)
 
 

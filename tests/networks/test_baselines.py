@@ -3,11 +3,94 @@ import torch as th
 from torch import nn
 
 from sb3_hyper.networks import SAHyperQ, resolve_spec
-from sb3_hyper.networks.baselines import D2RLQ, LayerNormMlpQ, layernorm_mlp_like, layernorm_mlp_width
+from sb3_hyper.networks.baselines import (
+    D2RLQ,
+    LayerNormMlpQ,
+    MlpQ,
+    ResNetFeaturesQ,
+    ResNetQ,
+    layernorm_mlp_like,
+    layernorm_mlp_width,
+    xavier_,
+)
 
 
 def n_parameters(network):
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+HOPPER, CHEETAH, ANT, ANT_27 = (11, 3), (17, 6), (111, 8), (27, 8)
+COUNTS = {  # of one network: App. D.4's architectures on Hopper, HalfCheetah (as Walker2d), Ant, Ant with 27 observations
+    lambda *sizes: MlpQ(*sizes, (256, 256), 2): (69_889, 72_193, 96_769, 75_265),
+    lambda *sizes: MlpQ(*sizes, (256,), 2): (4_097, 6_401, 30_977, 9_473),
+    lambda *sizes: MlpQ(*sizes, (2900, 2900), 2): (8_459_301, 8_485_401, 8_763_801, 8_520_201),
+    lambda *sizes: ResNetQ(*sizes, 35, 256, 2): (4_609_537, 4_611_841, 4_636_417, 4_614_913),
+    lambda *sizes: ResNetQ(*sizes, 70, 256, 2): (9_214_977, 9_217_281, 9_241_857, 9_220_353),
+    lambda *sizes: ResNetFeaturesQ(*sizes, resolve_spec("paper"), 2): (6_186_251, 6_188_555, 6_213_131, 6_191_627),
+    lambda *sizes: D2RLQ(*sizes, 256, 2): (212_225, 221_441, 319_745, 233_729),
+}
+
+
+@pytest.mark.parametrize(
+    ("make", "sizes", "expected"),
+    [(make, *pair) for make, counts in COUNTS.items() for pair in zip((HOPPER, CHEETAH, ANT, ANT_27), counts, strict=True)],
+)
+def test_baselines_have_the_papers_number_of_parameters(make, sizes, expected):
+    with th.device("meta"):
+        assert n_parameters(make(*sizes)) == 2 * expected
+
+
+def member_of(layer, member):
+    return lambda x: x @ layer.weight[member] + layer.bias[member]
+
+
+def test_a_perceptron_by_hand():
+    network = MlpQ(4, 2, (8, 7), n_members=2, n_outputs=3)
+    states, actions = th.randn(5, 4), th.randn(5, 2)
+    for member in range(2):
+        x = th.cat([states, actions], 1)
+        for layer in network.hidden:
+            x = member_of(layer, member)(x).relu()
+        th.testing.assert_close(network(states, actions)[member], member_of(network.output, member)(x))
+
+
+def test_resnet_by_hand():
+    network = ResNetQ(4, 2, 3, 8, n_members=2, n_outputs=3)
+    states, actions = th.randn(5, 4), th.randn(5, 2)
+    for member in range(2):
+        x = member_of(network.input, member)(th.cat([states, actions], 1))
+        for block in network.blocks:
+            assert block.norm is None
+            hidden = member_of(block.linear1, member)(x.relu())
+            x = x + member_of(block.linear2, member)(hidden.relu())
+        th.testing.assert_close(network(states, actions)[member], member_of(network.output, member)(x.relu()))
+
+
+def test_resnet_features_reads_the_state_through_ten_numbers():
+    network = ResNetFeaturesQ(4, 2, resolve_spec("slim"), n_members=2)
+    states, actions = th.randn(5, 4), th.randn(5, 2)
+    for member in range(2):
+        z = network.primary(states)[member]
+        features = member_of(network.features, member)(z)
+        assert features.shape == (5, 10)
+        hidden = member_of(network.hidden, member)(th.cat([features, actions], 1)).relu()
+        th.testing.assert_close(network(states, actions)[member], member_of(network.output, member)(hidden))
+
+
+def test_resnet_features_starts_as_pytorch_does():
+    network = ResNetFeaturesQ(4, 2, resolve_spec("paper"), n_members=2)
+    block = network.primary.layers[1]
+    assert 0.99 / 16 < block.linear1.weight.abs().max() <= 1 / 16
+
+
+def test_xavier_is_torchs():
+    layer = nn.Linear(30, 50)
+    xavier_(layer)
+    assert layer.weight.requires_grad
+    th.manual_seed(0)
+    expected = nn.init.xavier_uniform_(th.empty(50, 30))
+    assert not layer.bias.any()
+    assert layer.weight.abs().max().item() == pytest.approx(expected.abs().max().item(), rel=0.01)
 
 
 @pytest.mark.parametrize("preset", ["slim", "paper"])
@@ -52,13 +135,6 @@ def test_the_control_is_a_pre_norm_residual_network():
         x = x + linear(block.linear2, linear(block.linear1, hidden.relu()).relu())
         expected = linear(network.output, nn.functional.layer_norm(x, (8,)))
         th.testing.assert_close(network(states, actions)[member], expected)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "expected"), [((11, 3), 212_225), ((17, 6), 221_441), ((111, 8), 319_745), ((27, 8), 233_729)]
-)
-def test_d2rl_has_the_papers_number_of_parameters(sizes, expected):
-    assert n_parameters(D2RLQ(*sizes, 256, 2)) == 2 * expected
 
 
 def test_d2rl_sees_its_input_in_every_hidden_layer():

@@ -1,10 +1,12 @@
 import pytest
 import torch as th
+from sb3_contrib import TQC
 from stable_baselines3 import SAC, TD3
 
-from sb3_hyper.policies.critics import CRITICS, frozen
+from sb3_hyper.networks.layers import EnsembleLinear
+from sb3_hyper.policies.critics import CRITICS, frozen, register_critic
 
-ALGORITHMS = [TD3, SAC]
+ALGORITHMS = [TD3, SAC, TQC]
 
 
 def make_model(algorithm, env, **policy_kwargs):
@@ -26,11 +28,15 @@ def graph_nodes(tensor):
 
 def actor_step_values(model, obs, actions):
     critic = model.critic
-    return critic.q1_forward(obs, actions) if isinstance(model, TD3) else th.cat(critic(obs, actions), dim=1)
+    if isinstance(model, TD3):
+        return critic.q1_forward(obs, actions)
+    if isinstance(model, TQC):
+        return critic(obs, actions).mean(dim=2)
+    return th.cat(critic(obs, actions), dim=1)
 
 
 @pytest.mark.parametrize("critic", CRITICS)
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", [TD3, SAC])
 def test_critic_speaks_sb3s_interface(env, algorithm, critic):
     model = make_model(algorithm, env, critic=critic, n_critics=3)
     obs, actions = th.randn(4, 5), th.rand(4, 2)
@@ -42,6 +48,17 @@ def test_critic_speaks_sb3s_interface(env, algorithm, critic):
     names = [name for name, _ in model.critic.named_parameters()]
     assert names == [name for name, _ in model.critic_target.named_parameters()]
     assert not any("features_extractor" in name for name in names)
+
+
+@pytest.mark.parametrize("critic", CRITICS)
+def test_tqcs_critic_speaks_contribs_interface(env, critic):
+    model = make_model(TQC, env, critic=critic, n_critics=3, n_quantiles=7)
+    obs, actions = th.randn(4, 5), th.rand(4, 2)
+    quantiles = model.critic(obs, actions)
+    assert quantiles.shape == (4, 3, 7)
+    assert model.critic.quantiles_total == 21
+    assert not th.equal(quantiles[:, 0], quantiles[:, 1])
+    th.testing.assert_close(model.critic_target(obs, actions), quantiles)
 
 
 @pytest.mark.parametrize("critic", CRITICS)
@@ -64,7 +81,8 @@ def test_train_leaves_only_the_gradient_of_the_critics_own_loss(env, algorithm, 
 def test_the_actors_step_builds_no_graph_of_the_primary(env, algorithm):
     model = make_model(algorithm, env)
     obs, actions = th.randn(4, 5), th.rand(4, 2)
-    in_critic_step = graph_nodes(th.cat(model.critic(obs, actions)))
+    values = model.critic(obs, actions)
+    in_critic_step = graph_nodes(values if algorithm is TQC else th.cat(values))
     in_actor_step = graph_nodes(actor_step_values(model, obs, actions.requires_grad_()))
     assert in_critic_step.count("BaddbmmBackward0") == 6  # five linear maps of the slim primary and the heads
     assert "BaddbmmBackward0" not in in_actor_step
@@ -106,6 +124,80 @@ def test_losses_on_the_action_gradient_can_reach_the_critic(env, critic):
     assert any(gradient is not None and gradient.any() for gradient in penalty_gradients())
 
 
+@pytest.mark.parametrize("critic", CRITICS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_many_actions_per_state_equal_one_at_a_time(env, algorithm, critic):
+    model = make_model(algorithm, env, critic=critic, n_critics=3)
+    obs, actions = th.randn(4, 5), th.rand(4, 6, 2)
+    values = model.critic.action_values(obs, actions)
+    assert values.shape == (3, 4, 6)
+    for index in range(6):
+        one = model.critic(obs, actions[:, index])
+        expected = one.mean(dim=2).T if algorithm is TQC else th.cat(one, dim=1).T
+        th.testing.assert_close(values[..., index], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_many_actions_cost_one_set_of_weights(env, algorithm):
+    critic = make_model(algorithm, env).critic
+    calls = []
+    critic.q_network.primary.register_forward_hook(lambda module, args, out: calls.append(args[0].shape))
+    actions = th.rand(4, 6, 2).requires_grad_()
+    values = critic.action_values(th.randn(4, 5), actions)
+    assert calls == [(4, 5)]
+    (gradient,) = th.autograd.grad(values.sum(), actions)
+    assert gradient.any()
+
+
+class Bilinear(th.nn.Module):
+    """Q(s, a) = s' M a"""
+
+    def __init__(self, state_dim, action_dim, n_outputs):
+        super().__init__()
+        self.bilinear = th.nn.Bilinear(state_dim, action_dim, n_outputs)
+
+    def forward(self, states, actions):
+        return self.bilinear(states, actions)
+
+
+@pytest.mark.parametrize("algorithm", [TD3, SAC, TQC])
+def test_a_critic_of_ones_own(env, algorithm, tmp_path):
+    model = make_model(algorithm, env, critic=Bilinear, n_critics=2).learn(14)
+    assert len(model.critic.q_network.members) == 2
+    model.save(tmp_path / "model")
+    loaded = algorithm.load(tmp_path / "model")
+    obs, actions = th.randn(4, 5), th.rand(4, 2)
+    for one, other in zip(model.critic(obs, actions), loaded.critic(obs, actions), strict=True):
+        assert th.equal(one, other)
+
+
+def test_a_critic_of_ones_own_by_name(env, monkeypatch):
+    monkeypatch.setattr("sb3_hyper.policies.critics.CRITICS", [*CRITICS])
+    monkeypatch.setattr("sb3_hyper.policies.critics.REGISTERED", {})
+    register_critic("bilinear", Bilinear)
+    critic = make_model(TD3, env, critic="bilinear").critic
+    assert isinstance(critic.q_network.members[1], Bilinear)
+    with pytest.raises(ValueError, match="There is a critic named 'bilinear' already"):
+        register_critic("bilinear", Bilinear)
+
+
+@pytest.mark.parametrize("critic", ["mlp", "mlp_small", "resnet_features", "q_d2rl", "sa_hyper"])
+def test_xavier_is_for_baselines(env, critic):
+    for critic_init in ("pytorch", "xavier"):
+        network = make_model(SAC, env, critic=critic, critic_init=critic_init).critic
+        if critic == "sa_hyper":
+            assert network.q_network.primary.layers[0].bias.any()
+            continue
+        layers = [layer for layer in network.modules() if isinstance(layer, (th.nn.Linear, EnsembleLinear))]
+        assert layers
+        for layer in layers:
+            assert layer.bias.any() == (critic_init == "pytorch")
+            n_in, n_out = sorted(layer.weight.shape[-2:], reverse=True)
+            if critic_init == "xavier":
+                bound = (6 / (n_in + n_out)) ** 0.5
+                assert 0.8 * bound < layer.weight.abs().max() <= bound
+
+
 def test_frozen_returns_every_parameter_to_its_setting():
     module = th.nn.Linear(2, 2)
     module.bias.requires_grad_(False)
@@ -121,7 +213,7 @@ def test_a_shared_features_extractor_learns_from_the_policy_loss_only(env, algor
     model = make_model(algorithm, env, share_features_extractor=True, features_extractor_class=LinearExtractor)
     assert model.critic.features_extractor is model.actor.features_extractor
     obs, actions = th.randn(4, 5), th.rand(4, 2)
-    th.cat(model.critic(obs, actions)).sum().backward()
+    sum(value.sum() for value in model.critic(obs, actions)).backward()
     assert all(parameter.grad is None for parameter in model.actor.features_extractor.parameters())
     model.policy.zero_grad(set_to_none=True)
     actor_step_values(model, obs, model.actor(obs)).sum().backward()

@@ -79,7 +79,7 @@ def test_net_arch_is_the_actors(env, algorithm):
     [
         (
             {"critic": "hyper"},
-            "Unknown critic 'hyper'. Accepted: 'sa_hyper', 'as_hyper', 'emb_hyper', 'layernorm_mlp', 'q_d2rl', 'mlp'",
+            "Unknown critic 'hyper'. Accepted: 'sa_hyper', 'as_hyper', .*'layernorm_mlp', or a function that makes one",
         ),
         ({"preset": "small"}, "Unknown preset 'small'. Accepted: 'paper', 'slim'"),
         ({"critic_learning_rate": "1e-3"}, "critic_learning_rate .*'1e-3'.*0.001"),
