@@ -9,7 +9,8 @@ ENV = HalfCheetah-v5
 STEPS = 30000
 PRESET = slim
 SEED = 0
-EVAL_FREQ = 5000
+THREADS = 1
+EVAL_FREQ = $(shell expr $(STEPS) / 6)
 EVAL_EPISODES = 10
 LOGS = logs
 STUDIES = slim-search critics-100k
@@ -18,8 +19,8 @@ SLICE = 40m
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-train: $(VENV)/.zoo  ## Train an agent: ALGO=td3|sac ENV=... STEPS=... PRESET=slim|paper SEED=... LOGS=...
-	$(BIN)/python -m sb3_hyper.zoo train --algo $(ALGO) --env $(ENV) -n $(STEPS) --preset $(PRESET) --seed $(SEED) \
+train: $(VENV)/.zoo  ## Train an agent: ALGO=td3|sac|tqc ENV=... STEPS=... PRESET=slim|paper SEED=... THREADS=... LOGS=...
+	$(BIN)/python -m sb3_hyper.zoo train --algo $(ALGO) --env $(ENV) -n $(STEPS) --preset $(PRESET) --seed $(SEED) --num-threads $(THREADS) \
 		--eval-freq $(EVAL_FREQ) --eval-episodes $(EVAL_EPISODES) -f $(LOGS) --verbose 0 --progress --tensorboard-log $(LOGS)/tensorboard
 
 study: $(VENV)/.zoo  ## Go on with the studies in the background, one worker, in turn: STUDIES="..." SLICE=40m
@@ -33,8 +34,12 @@ study: $(VENV)/.zoo  ## Go on with the studies in the background, one worker, in
 test: $(VENV)/.dev  ## Run all tests
 	$(BIN)/pytest -n auto
 
-quick: $(VENV)/.dev  ## Run the tests that take seconds
+quick: $(VENV)/.dev  ## Run the tests without long training
 	$(BIN)/pytest -n auto -q -m "not slow"
+
+docs: $(VENV)/.dev  ## Build the documentation in docs/_build
+	$(BIN)/sphinx-build --fail-on-warning --fresh-env --quiet docs docs/_build
+	@echo "Documentation: docs/_build/index.html"
 
 lint: $(VENV)/.dev  ## Check format and style
 	$(BIN)/ruff format --check .
@@ -59,4 +64,4 @@ $(VENV)/.%: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 .PRECIOUS: $(VENV)/.%
-.PHONY: help train study test quick lint type format check clean
+.PHONY: help train study test quick docs lint type format check clean

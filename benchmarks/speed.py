@@ -2,9 +2,11 @@
 Milliseconds per ``train()`` step of unmodified SB3 algorithms, with different critics, measured in turn.
 
     python -m benchmarks.speed --threads 2
+    python -m benchmarks.speed --threads 2 --actions 1 8 32
 
-All variants take turns within one process, so that a change of the machine's speed meets all of them. A variant's
-figure is the median over the rounds; ratios are medians of the ratios within a round.
+The second form measures what it costs to evaluate many actions per state. All variants take turns within one process, so
+that a change of the machine's speed meets all of them. A variant's figure is the median over the rounds; ratios are
+medians of the ratios within a round.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import csv
 import os
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,23 +120,62 @@ def measure(algo: str, batch_size: int, variants: list[str], rounds: int, device
     return {variant: np.array(values) for variant, values in times.items()}
 
 
-def main() -> None:
-    """Measure, print a table, write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=th.get_num_threads(), help="torch threads")
-    parser.add_argument("--device", default="cpu", help="torch device (default: cpu)")
-    parser.add_argument("--algos", nargs="+", choices=list(ALGORITHMS), default=list(ALGORITHMS))
-    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[100, 256])
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--output", type=Path, help="CSV file (default: benchmarks/results/speed-DEVICE-THREADS.csv)")
-    args = parser.parse_args()
-    th.set_num_threads(args.threads)
-    warnings.filterwarnings("ignore", message="A critic of")
-    output = args.output or Path(__file__).parent / "results" / f"speed-{args.device}-{args.threads}-threads.csv"
+def measure_actions(preset: str, batch_size: int, n_actions: list[int], rounds: int, device: str) -> dict[int, np.ndarray]:
+    """
+    Measure the evaluation of many actions per state, in turn.
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    rows = []
+    :param preset: The hypernetwork.
+    :param batch_size: Number of states.
+    :param n_actions: Numbers of actions per state.
+    :param rounds: How often each has its turn.
+    :param device: torch device
+    :return: Number of actions -> milliseconds, ``(rounds,)``
+    """
+    env = SpaceEnv()
+    critic: Any = SAC("HyperPolicy", env, buffer_size=1, policy_kwargs={"preset": preset}, device=device).critic
+    obs = th.randn(batch_size, *env.observation_space.shape, device=device)
+    actions = {n: 2 * th.rand(batch_size, n, *env.action_space.shape, device=device) - 1 for n in n_actions}
+
+    def milliseconds(n: int) -> float:
+        start = time.perf_counter()
+        with th.no_grad():
+            critic.action_values(obs, actions[n])
+        if device.startswith("cuda"):
+            th.cuda.synchronize()
+        return 1000 * (time.perf_counter() - start)
+
+    for n in n_actions:
+        milliseconds(n)
+    times: dict[int, list[float]] = {n: [] for n in n_actions}
+    for _ in track(range(rounds), description=f"{preset}, batch {batch_size}, {n_actions} actions"):
+        for n in n_actions:
+            times[n].append(milliseconds(n))
+    return {n: np.array(values) for n, values in times.items()}
+
+
+def setting(device: str, threads: int, rounds: int) -> dict[str, Any]:
+    """
+    :param device: torch device
+    :param threads: torch threads
+    :param rounds: How often each variant had its turn
+    :return: What a figure depends on beside the code.
+    """
+    return {
+        "rounds": rounds,
+        "device": device,
+        "processor": provenance.processor(device),
+        "threads": threads,
+        "torch": th.__version__,
+        "stable_baselines3": stable_baselines3.__version__,
+        "sb3_hyper": sb3_hyper.__version__,
+    }
+
+
+def train_rows(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """
+    :param args: The command line.
+    :return: One row per algorithm, batch size and variant.
+    """
     for algo in args.algos:
         for batch_size in args.batch_sizes:
             times = measure(algo, batch_size, args.variants, args.rounds, args.device)
@@ -144,17 +186,45 @@ def main() -> None:
                         ratios = values / times[reference]
                         ratio = np.median(ratios if name == "times_stock_mlp" else 1 / ratios)
                         row[name] = f"{ratio:.2f}"
-                row |= {
-                    "rounds": args.rounds,
-                    "device": args.device,
-                    "processor": provenance.processor(args.device),
-                    "threads": args.threads,
-                    "torch": th.__version__,
-                    "stable_baselines3": stable_baselines3.__version__,
-                    "sb3_hyper": sb3_hyper.__version__,
-                }
-                rows.append(row)
-                print("  ".join(f"{key}={value}" for key, value in list(row.items())[:6]))
+                yield row
+
+
+def action_rows(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """
+    :param args: The command line.
+    :return: One row per preset, batch size and number of actions.
+    """
+    for preset in sb3_hyper.PRESETS:
+        for batch_size in args.batch_sizes:
+            times = measure_actions(preset, batch_size, args.actions, args.rounds, args.device)
+            for n_actions, values in times.items():
+                ratio = np.median(values / times[args.actions[0]])
+                row = {"preset": preset, "batch_size": batch_size, "actions_per_state": n_actions}
+                yield row | {"ms": f"{np.median(values):.2f}", f"times_{args.actions[0]}": f"{ratio:.2f}"}
+
+
+def main() -> None:
+    """Measure, print a table, write the rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=th.get_num_threads(), help="torch threads")
+    parser.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    parser.add_argument("--algos", nargs="+", choices=list(ALGORITHMS), default=list(ALGORITHMS))
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[100, 256])
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--actions", nargs="+", type=int, metavar="N", help="evaluate so many actions per state instead")
+    parser.add_argument("--output", type=Path, help="CSV file (default: benchmarks/results/speed-DEVICE-THREADS.csv)")
+    args = parser.parse_args()
+    th.set_num_threads(args.threads)
+    warnings.filterwarnings("ignore", message="A critic of")
+    name = "speed" if args.actions is None else "actions"
+    output = args.output or Path(__file__).parent / "results" / f"{name}-{args.device}-{args.threads}-threads.csv"
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for row in train_rows(args) if args.actions is None else action_rows(args):
+        rows.append(row | setting(args.device, args.threads, args.rounds))
+        print("  ".join(f"{key}={value}" for key, value in row.items()))
     temporary = output.with_suffix(".tmp")
     with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")

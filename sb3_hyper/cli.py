@@ -15,7 +15,7 @@ from rich.table import Table
 
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
-from sb3_hyper.experiments.report import make_report, tables_latex, tables_markdown
+from sb3_hyper.experiments.report import make_report, tables_latex, tables_markdown, variant_settings
 from sb3_hyper.experiments.results import KEYS, merge_rows, read_rows
 from sb3_hyper.experiments.studies import Study, StudyError, load_study, study_names
 from sb3_hyper.experiments.workspace import Workspace
@@ -71,11 +71,13 @@ def show_study(args: argparse.Namespace, console: Console) -> int:
     study = load_study(args.name)
     console.print(f"[bold]{escape(study.title)}[/]\n{escape(study.description)}")
     console.print(f"{', '.join(study.environments)}; seeds 0 to {study.seeds - 1}; {study.steps:,} steps")
-    table = Table("variant", "label", "algorithm", "priority", f"settings on {study.environments[0]}")
-    for name, variant in study.variants.items():
-        settings = variant.settings(study.environments[0])
-        mark = " (baseline)" if name == study.baseline else ""
-        table.add_row(name + mark, escape(variant.label), variant.algo, str(variant.priority), escape(str(settings)))
+    table = Table("variant", "priority", "label", "settings (of variants: what differs from the baseline)")
+    names = {variant.label: name for name, variant in study.variants.items()}
+    for label, environments, settings in variant_settings(study):
+        mark = " (baseline)" if names[label] == study.baseline else ""
+        lines = [f"[i]{environments}[/]"] if environments else []
+        lines += [escape(f"{key}: {value}") for key, value in settings]
+        table.add_row(names[label] + mark, str(study.variants[names[label]].priority), escape(label), "\n".join(lines))
     console.print(table)
     return 0
 

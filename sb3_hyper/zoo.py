@@ -107,6 +107,10 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
 
         :param model: The trained model.
         """
+        if model.num_timesteps < self.n_timesteps:
+            print(f"Interrupted at step {model.num_timesteps} of {self.n_timesteps}")
+        if isinstance(model, OffPolicyAlgorithm) and model._n_updates == 0:
+            print(f"No gradient step was taken: learning starts after {model.learning_starts} steps")
         super().save_trained_model(model)
         folder = Path(self.save_path)
         what = "The model lies"
@@ -118,6 +122,10 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
             title = f"{self.algo.upper()} on {self.env_name.gym_id}"
             plot_learning_curve(folder / "learning_curve.png", {label: (steps, returns)}, title)
             print(f"Mean return of the last evaluation: {returns[-1].mean():.0f} at {steps[-1]} steps")
+        elif self.eval_freq > 0:
+            print(
+                f"No evaluation, no learning curve: the first is due after {self.eval_freq * self.n_envs} steps (--eval-freq)"
+            )
         print(f"{what} in {folder}.")
         run_id = folder.name.rpartition("_")[2]
         if run_id.isdecimal():  # rl_zoo3.enjoy finds runs by their number
@@ -144,7 +152,10 @@ class ResumingExperimentManager(ExperimentManager):
         self.save_path = os.path.join(self.log_path, f"{self.env_name}_1")
         self.params_path = f"{self.save_path}/{self.env_name}"
         if os.path.isfile(f"{self.params_path}/config.yml") and not os.path.isfile(os.path.join(self.save_path, "lock")):
-            sys.exit(f"{self.save_path} holds a run that was not started with --resume: name another log folder with -f")
+            sys.exit(
+                f"{self.save_path} holds a run that was not started with --resume and cannot go on. "
+                "Give this run a log folder of its own: -f FOLDER"
+            )
         os.makedirs(self.params_path, exist_ok=True)
         if (Path(self.save_path) / COMPLETE).is_file():
             remove_checkpoints(Path(self.save_path))  # a kill may have come between the mark and this
@@ -217,7 +228,12 @@ class ResumingExperimentManager(ExperimentManager):
         if self.log_interval != -1:
             kwargs["log_interval"] = self.log_interval if self.log_interval > 0 else None
         remaining = self.n_timesteps - model.num_timesteps
-        model.learn(remaining, callback=self.callbacks, reset_num_timesteps=False, **kwargs)
+        try:
+            model.learn(remaining, callback=self.callbacks, reset_num_timesteps=False, **kwargs)
+        except KeyboardInterrupt:
+            self.callbacks[0].on_training_end()  # of the progress bar
+            print(f"Interrupted at step {model.num_timesteps} of {self.n_timesteps}: the same command goes on", flush=True)
+            sys.exit(130)
         assert model.env is not None
         model.env.close()
 
@@ -268,6 +284,10 @@ def main() -> None:
         arguments, resume = _take_own_arguments(arguments)
     sys.argv = [f"{sys.argv[0]} {command}", *arguments]
     if command == "enjoy":
+        no_display = sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)
+        if no_display and not {"--no-render", "-h", "--help"} & set(arguments):
+            print("There is no display: going on with --no-render")
+            sys.argv.append("--no-render")
         rl_zoo3.enjoy.enjoy()
         return
     # rl_zoo3.train looks the name up when it runs

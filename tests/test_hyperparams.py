@@ -6,9 +6,10 @@ from stable_baselines3 import SAC, TD3
 
 from sb3_hyper import zoo
 
-FILES = ["td3", "sac", "td3_paper", "sac_paper"]
+FILES = ["td3", "sac", "tqc", "td3_paper", "sac_paper"]
 ENVS = [f"{name}-{version}" for name in ("Hopper", "Walker2d", "HalfCheetah", "Ant") for version in ("v5", "v4")]
 ENVS += ["PaperAnt-v4", "Pendulum-v1", "default"]
+GOAL_ENVS = ["Reacher-v5", "Pusher-v5"]  # their actors are generated from a context
 
 
 def load(name):
@@ -17,7 +18,7 @@ def load(name):
 
 @pytest.mark.parametrize("file", FILES)
 def test_all_environments_are_there_and_registered(file):
-    assert set(load(file)) == set(ENVS)
+    assert set(load(file)) == set(ENVS if file.endswith("_paper") else ENVS + GOAL_ENVS)
     assert set(ENVS) - {"default"} <= set(gym.registry)
 
 
@@ -71,16 +72,28 @@ def test_sac_paper_is_table_7(env_id):
         "tau": 0.005,
         "ent_coef": 0.2,
         "learning_starts": 10_000 if cheetah else 1000,
-        "policy_kwargs": {"critic": "sa_hyper", "preset": "paper", "net_arch": [256, 256]},
+        "policy_kwargs": {"critic": "sa_hyper", "critic_init": "xavier", "preset": "paper", "net_arch": [256, 256]},
     }
 
 
-@pytest.mark.parametrize("file", ["td3", "sac"])
+@pytest.mark.parametrize("file", ["td3", "sac", "tqc"])
 @pytest.mark.parametrize("env_id", ENVS)
 def test_recommended_settings_are_slim(file, env_id):
     settings = load(file)[env_id]
     assert settings["policy"] == f"sb3_hyper.Hyper{file.upper()}Policy"
     assert settings["policy_kwargs"] == {"critic": "sa_hyper", "preset": "slim"}
+
+
+@pytest.mark.parametrize("file", ["td3", "sac", "tqc"])
+@pytest.mark.parametrize(("env_id", "context"), [("Reacher-v5", [4, 6]), ("Pusher-v5", [17, 20])])
+def test_goals_generate_the_actor(file, env_id, context):
+    settings = load(file)[env_id]
+    assert settings["policy_kwargs"] == {
+        "critic": "sa_hyper",
+        "preset": "slim",
+        "actor": "hyper",
+        "context_slice": context,
+    }
 
 
 @pytest.mark.parametrize(("algorithm", "file"), [(TD3, "td3_paper"), (SAC, "sac_paper")])

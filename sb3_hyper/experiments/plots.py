@@ -28,9 +28,10 @@ def plot_learning_curve(
         low, high = np.quantile(returns, [0.25, 0.75], axis=1)
         axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     axes.set(xlabel="Environment steps", ylabel="Return", title=title)
+    axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    figure.legend(frameon=False, loc="outside upper center", fontsize="small")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)

@@ -68,7 +68,7 @@ def make_report(
         tables=tables,
         pictures=list(_pictures(runs)),
         coverage=", ".join(f"{rate:.0%} from {n} seeds" for n, rate in COVERAGE.items()).replace("%", "\u202f%"),
-        settings=_settings(study),
+        settings=variant_settings(study),
         versions=_versions(runs),
     )
     with replacing(path) as temporary:
@@ -148,8 +148,11 @@ def _pictures(runs: StudyRuns) -> Iterator[Picture]:
         yield picture("Probability of improvement", caption + where, study_plots.improvement(runs, others))
 
 
-def _settings(study: Study) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """The baseline's settings, and of the other variants what differs from it: label, environments, settings."""
+def variant_settings(study: Study) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """
+    :param study: The study.
+    :return: Label, environments (empty: all) and settings: the baseline's, and of the others what differs from it.
+    """
     rows: list[tuple[str, str, list[tuple[str, str]]]] = []
     for name in sorted(study.variants, key=lambda name: name != study.baseline):  # the baseline first
         environments: dict[tuple[tuple[str, str], ...], list[str]] = {}

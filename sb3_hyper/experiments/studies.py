@@ -14,9 +14,9 @@ from typing import Any
 import gymnasium as gym
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
-from rl_zoo3.utils import ALGOS
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from sb3_hyper.experiments.algorithms import ALGORITHMS
 from sb3_hyper.experiments.hyperparams import HYPERPARAMS, refuse_numbers_as_text
 
 PROTOCOL = 2  # of how a run is carried out: another one, other numbers. 2: evaluation episodes have seeds of their own
@@ -65,8 +65,8 @@ class Variant(BaseModel):
             raise ValueError(f"file {self.file!r} is not one of {files}")
         if "policy" not in self.settings("default"):
             raise ValueError("neither the file nor hyperparams names a policy")
-        if self.algo not in ALGOS:
-            raise ValueError(f"algo {self.algo!r} is not one of {', '.join(sorted(ALGOS))}")
+        if self.algo not in ALGORITHMS:
+            raise ValueError(f"algo {self.algo!r} is not one of {', '.join(sorted(ALGORITHMS))}")
         refuse_numbers_as_text(self.hyperparams)
         try:
             json.dumps(self.hyperparams, sort_keys=True)
@@ -106,6 +106,9 @@ class Study(BaseModel):
             raise ValueError(f"name {self.name!r}: letters, digits, -, _ and . only, it names files")
         if len(set(self.environments)) < len(self.environments):
             raise ValueError(f"environments are not all different: {', '.join(self.environments)}")
+        labels = [variant.label for variant in self.variants.values()]
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"variants: labels are not all different: {', '.join(labels)}")
         if self.baseline not in self.variants:
             raise ValueError(f"baseline {self.baseline!r} is not one of the variants {', '.join(self.variants)}")
         if self.steps < self.eval_freq:
@@ -189,7 +192,7 @@ class Run:
         settings = self.study.variants[self.variant].settings(self.environment)
         settings["n_timesteps"] = self.study.steps
         # a buffer longer than the run would only make checkpoints larger
-        if issubclass(ALGOS[self.algo], OffPolicyAlgorithm):
+        if issubclass(ALGORITHMS[self.algo], OffPolicyAlgorithm):
             settings["buffer_size"] = min(settings.get("buffer_size", self.study.steps), self.study.steps)
         return {self.environment: settings}
 

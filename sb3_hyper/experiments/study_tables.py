@@ -146,7 +146,9 @@ def pace(runs: StudyRuns) -> Table:
     def row(variant: str, environment: str) -> tuple[str, ...]:
         baseline = runs.study.baseline
         target = runs.scores(final, baseline, environment)
-        reach = _reach(runs.finished(variant, environment), target.mean()) if len(target) else NONE
+        reach = NONE
+        if len(target) and target.mean() > runs.random_returns.get(environment, -np.inf):
+            reach = _reach(runs.finished(variant, environment), target.mean())
 
         def cost(seconds: Score) -> str:
             median = np.median(runs.scores(seconds, variant, environment))
@@ -159,7 +161,8 @@ def pace(runs: StudyRuns) -> Table:
     label = runs.study.variants[runs.study.baseline].label
     caption = (
         f"Steps after which the learning curve first reaches the mean final score of {label}: median over seeds, and how "
-        "many of them got there (one that did not counts as later than all others). Seconds per 1000 steps, training and "
+        "many of them got there (one that did not counts as later than all others); none if that score is no better than "
+        "random actions'. Seconds per 1000 steps, training and "
         f"evaluating, and their ratio to {label}: median over seeds. Wall-clock time depends on what else the machine did, "
         "processor time less so; it leaves out work on a GPU. " + _behind(runs)
     )

@@ -100,12 +100,20 @@ def dynamic_layer(layer: DynamicLayer | FactoredLayer, x: th.Tensor) -> th.Tenso
             product = product + x @ layer.fixed
     elif layer.gain is not None and x.shape[-2] > x.shape[-1]:
         # more inputs than a weight has rows: the gain is cheaper to apply to the weight
-        return x @ (layer.weight * (1 + layer.gain.unsqueeze(-2))) + bias
+        return _affine(x, layer.weight * (1 + layer.gain.unsqueeze(-2)), bias)
     else:
         product = x @ layer.weight
     if layer.gain is None:
         return product + bias
     return th.addcmul(product + bias, product, layer.gain.unsqueeze(-2))
+
+
+def _affine(x: th.Tensor, weight: th.Tensor, bias: th.Tensor) -> th.Tensor:
+    if x.shape[-3] != weight.shape[-3]:
+        return x @ weight + bias
+    rows = x.expand(*weight.shape[:-2], *x.shape[-2:])
+    # one pass over a result that may be large
+    return th.baddbmm(bias.flatten(0, -3), rows.flatten(0, -3), weight.flatten(0, -3)).unflatten(0, weight.shape[:-2])
 
 
 def dynamic_network(weights: DynamicWeights, base: th.Tensor, layer_norm: bool = False) -> th.Tensor:
@@ -121,5 +129,5 @@ def dynamic_network(weights: DynamicWeights, base: th.Tensor, layer_norm: bool =
     x = base
     for layer in weights[:-1]:
         x = dynamic_layer(layer, x)
-        x = F.relu(F.layer_norm(x, x.shape[-1:]) if layer_norm else x)
+        x = F.relu_(F.layer_norm(x, x.shape[-1:]) if layer_norm else x)  # in place: nothing else needs the sum
     return dynamic_layer(weights[-1], x)

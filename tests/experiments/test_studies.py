@@ -3,6 +3,7 @@ import datetime
 import pytest
 import yaml
 
+from sb3_hyper.experiments.algorithms import ALGORITHMS
 from sb3_hyper.experiments.studies import Study, StudyError, load_study, study_names
 
 VALID = {
@@ -30,6 +31,12 @@ def test_packaged_studies_are_valid(name):
         settings = run.settings()[run.environment]
         assert settings["n_timesteps"] == study.steps
         assert settings["buffer_size"] <= study.steps
+
+
+def test_rl_zoos_algorithms_are_known():
+    from rl_zoo3.utils import ALGOS
+
+    assert ALGORITHMS == ALGOS
 
 
 def test_the_promised_studies_are_there():
@@ -84,6 +91,7 @@ def test_the_buffer_is_no_longer_than_the_run(tmp_path):
         ({"step": 5}, "step: Extra inputs are not permitted"),
         ({"environments": []}, "environments: .*at least 1"),
         ({"environments": ["Hopper-v5", "Hopper-v5"]}, "environments are not all different: Hopper-v5, Hopper-v5"),
+        ({"variants": {"a": {"file": "td3", "label": "b"}, "b": {"file": "td3"}}}, "labels are not all different: b, b"),
         ({"name": "../../elsewhere"}, "name '../../elsewhere': letters, digits"),
         ({"variants": {"a": {"algo": "td4", "file": "td3"}}}, "variants.a: .*algo 'td4' is not one of .*td3"),
         (
