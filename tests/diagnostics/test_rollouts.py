@@ -1,0 +1,152 @@
+"""Monte-Carlo returns, against one environment at a time."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from sb3_hyper.diagnostics.rollouts import LocalBranches, make_branches, monte_carlo_returns, sample_states, stack
+from sb3_hyper.diagnostics.snapshots import restore_snapshot, take_snapshot
+from tests.conftest import PointEnv
+
+GAMMA = 0.9
+
+
+class Corridor(gym.Env):
+    """Walks to the right; ends for good beyond 1. The reward is the position."""
+
+    def __init__(self, max_steps=10):
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+        self.action_space = gym.spaces.Box(-1, 1, (1,), np.float64)
+        self.max_steps = max_steps
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x, self.t = self.np_random.uniform(0, 0.1), 0
+        return np.array([self.x]), {}
+
+    def step(self, action):
+        self.x += float(action[0])
+        self.t += 1
+        return np.array([self.x]), self.x, self.x > 1, self.t >= self.max_steps, {}
+
+
+def slow_return(env, snapshot, action, policy, repeat, horizon, bootstrap):
+    observation = restore_snapshot(env, snapshot)
+    total, index = 0.0, 0
+    while horizon is None or index < horizon:
+        chosen = action if index < repeat else policy(observation[None])[0]
+        observation, reward, terminated, truncated, _ = env.step(chosen)
+        total += GAMMA**index * reward
+        index += 1
+        if terminated:
+            return total
+        if truncated:
+            break
+    return total + GAMMA**index * float(bootstrap(observation[None])[0])
+
+
+@pytest.mark.parametrize("n_processes", [1, 2])
+@pytest.mark.parametrize("horizon", [None, 4])
+@pytest.mark.parametrize("repeat", [1, 3])
+@pytest.mark.parametrize("env_class", [Corridor, PointEnv])
+def test_returns_equal_those_of_one_environment_at_a_time(env_class, repeat, horizon, n_processes):
+    if n_processes == 2 and (repeat, horizon) != (3, None):
+        pytest.skip("one case is enough: processes take seconds to start")
+    env = env_class()
+    dim = env.action_space.shape[0]
+    snapshots = [take_snapshot(env, env.reset(seed=seed)[0]) for seed in range(3)]
+    rng = np.random.default_rng(0)
+    which, actions = np.repeat(np.arange(3), 4), rng.uniform(-0.5, 0.5, (12, dim))
+
+    def policy(observations):
+        return np.full((len(observations), dim), 0.3) * np.sign(1.5 - np.abs(observations[:, :1]))
+
+    def bootstrap(observations):
+        return 10 + observations[:, 0]
+
+    branches = make_branches(env_class, 12, n_processes)
+    try:
+        result = monte_carlo_returns(branches, snapshots, which, actions, policy, GAMMA, repeat, horizon, bootstrap)
+    finally:
+        branches.close()
+    expected = [
+        slow_return(env, snapshots[state], action, policy, repeat, horizon, bootstrap)
+        for state, action in zip(which, actions, strict=True)
+    ]
+    np.testing.assert_allclose(result.returns, expected, rtol=1e-12)
+    if env_class is Corridor and horizon is None:
+        assert result.terminated.any()  # and thus the bootstrap left out
+
+
+def test_returns_without_bootstrap_and_in_other_units():
+    env = Corridor()
+    snapshot = take_snapshot(env, env.reset(seed=0)[0])
+    branches = LocalBranches(Corridor, 1)
+    actions = np.zeros((1, 1))
+    result = monte_carlo_returns(
+        branches, [snapshot], np.zeros(1, int), actions, lambda o: np.zeros((len(o), 1)), GAMMA, reward_scale=2
+    )
+    assert result.n_steps.tolist() == [10]
+    np.testing.assert_allclose(result.returns, 2 * env.x * (1 - GAMMA**10) / (1 - GAMMA))
+
+
+def policy_of(dim):
+    return lambda observations: np.full((len(observations), dim), 0.1)
+
+
+def test_states_come_from_the_policys_own_rollouts():
+    branches = LocalBranches(lambda: Corridor(max_steps=100), 40)
+    snapshots, cost = sample_states(branches, policy_of(1), 30, 10, np.random.default_rng(0))
+    assert len(snapshots) == 30
+    steps = np.array([snapshot.layers[0]["t"] for snapshot in snapshots])
+    assert set(steps) <= set(range(10))
+    assert len(set(steps)) > 5  # all over the episode
+    assert cost == steps.sum()
+    for snapshot, step in zip(snapshots, steps, strict=True):
+        start = snapshot.observation[0] - 0.1 * step
+        assert 0 <= start <= 0.1 + 1e-9
+
+
+def test_episodes_follow_each_other_and_no_state_is_terminal():
+    branches = LocalBranches(lambda: Corridor(max_steps=3), 50)
+    snapshots, cost = sample_states(branches, policy_of(1), 50, 20, np.random.default_rng(0))
+    assert all(snapshot.layers[0]["t"] < 3 for snapshot in snapshots)
+    assert cost > 50
+
+
+def test_sampling_states_repeats_itself_and_depends_on_the_generator():
+    def states(seed):
+        branches = LocalBranches(PointEnv, 5)
+        snapshots, _ = sample_states(branches, policy_of(2), 5, 20, np.random.default_rng(seed))
+        return np.array([snapshot.observation for snapshot in snapshots])
+
+    np.testing.assert_array_equal(states(0), states(0))
+    assert not np.array_equal(states(0), states(1))
+
+
+def test_an_error_in_a_process_reaches_the_caller():
+    branches = make_branches(PointEnv, 2, 2)
+    try:
+        with pytest.raises(Exception, match="index"):
+            branches.restore([], np.zeros(2, dtype=int))
+    finally:
+        branches.close()
+
+
+def test_mujoco_states_travel_between_processes():
+    env = gym.make("Hopper-v5")
+    snapshots = [take_snapshot(env, env.reset(seed=seed)[0]) for seed in range(2)]
+    which = np.array([0, 1, 1, 0])
+    actions = np.tile(env.action_space.high, (4, 1))
+    results = []
+    for n_processes in (1, 2):
+        branches = make_branches(lambda: gym.make("Hopper-v5"), 4, n_processes)
+        results.append(monte_carlo_returns(branches, snapshots, which, actions, lambda o: np.zeros((len(o), 3)), 0.99).returns)
+        branches.close()
+    np.testing.assert_array_equal(*results)
+    assert results[0][0] == results[0][3] != results[0][1]
+
+
+def test_batches_of_observations():
+    assert stack([np.zeros(2), np.ones(2)]).shape == (2, 2)
+    assert stack([{"a": np.zeros(2)}, {"a": np.ones(2)}])["a"].shape == (2, 2)
