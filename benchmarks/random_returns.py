@@ -14,7 +14,7 @@ import numpy as np
 from rich.progress import track
 
 import sb3_hyper  # noqa: F401, registers PaperAnt-v4
-from sb3_hyper.experiments.files import replacing
+from sb3_hyper.common.files import replacing
 
 ENVIRONMENTS = (
     "HalfCheetah-v5",

@@ -7,6 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "sb3_hyper"
 FLOORS = {
+    "common": 0,
     "networks": 0,
     "tasks": 1,
     "policies": 1,
@@ -18,6 +19,7 @@ FLOORS = {
     "cli": 4,
 }
 FORBIDDEN = {
+    "common": ("stable_baselines3", "sb3_contrib", "gymnasium", "rl_zoo3"),
     "networks": ("stable_baselines3", "sb3_contrib", "gymnasium", "rl_zoo3"),
     "tasks": ("torch", "rl_zoo3"),
     "policies": ("rl_zoo3",),

@@ -1,6 +1,24 @@
-"""SB3 callbacks."""
+"""SB3 callbacks. None of them changes the training they watch."""
 
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+
+from sb3_hyper.common.random_states import get_random_states, set_random_states
+from sb3_hyper.diagnostics.accuracy import Accuracy, measure_accuracy
+from sb3_hyper.diagnostics.agents import Agent
+from sb3_hyper.diagnostics.gradients import learnable_share
+from sb3_hyper.diagnostics.records import Records
+from sb3_hyper.diagnostics.rollouts import Branches, make_branches
+from sb3_hyper.diagnostics.snapshots import check_repeatable, take_snapshot
+
+WATCHING = ("Monitor", "RepeatableResets")  # wrappers that change nothing
+THRESHOLDS = (0.25, 0.75)  # of learnable states in Fig. 3
 
 
 class LearningRateCallback(BaseCallback):
@@ -19,3 +37,187 @@ class LearningRateCallback(BaseCallback):
 
     def _on_step(self) -> bool:
         return True
+
+
+class GradientAccuracyCallback(BaseCallback):
+    """
+    Is the critic's action gradient right? Compares it, where the policy acts, with one that is fitted to Monte-Carlo returns
+    (Sec. 3.2 and App. B of the paper), for any off-policy model with continuous actions.
+
+    Logged under ``gradient/`` and, as the difference of values and returns, ``bias/``: see
+    :class:`~sb3_hyper.diagnostics.accuracy.Accuracy`. Every measurement is kept in ``gradient_accuracy.npz``.
+
+    Measurements take place before the first update and after every ``eval_freq`` steps, in environments of their own, and
+    training goes on as if they had not been. Their random numbers depend on ``seed`` and the step alone.
+
+    :param make_env: Makes an environment like that of training; None: what training's environment is registered as.
+    :param eval_freq: Steps between measurements.
+    :param n_states: Number of states.
+    :param n_actions: Actions per state.
+    :param action_std: Standard deviation of the perturbed actions, where actions are scaled to [-1, 1].
+    :param action_repeat: Steps for which a perturbed action is taken.
+    :param horizon: Steps after which a rollout ends; None: when its episode does.
+    :param n_processes: Processes to spread the rollouts over; with more than one, a script needs an
+        ``if __name__ == "__main__"``.
+    :param log_path: Folder of the file; None: the logger's, if it has one.
+    :param seed: Seed of states and perturbations.
+    :param verbose: Verbosity: 1 prints each measurement.
+    :raises ValueError: If the model has no critic of continuous actions, the environment no time limit, or a number is not
+        positive.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable[[], gym.Env] | None = None,
+        eval_freq: int = 10_000,
+        n_states: int = 15,
+        n_actions: int = 15,
+        action_std: float = 0.3,
+        action_repeat: int = 3,
+        horizon: int | None = None,
+        n_processes: int = 1,
+        log_path: str | Path | None = None,
+        seed: int = 0,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(verbose)
+        numbers = {"eval_freq": eval_freq, "n_states": n_states, "action_repeat": action_repeat, "n_processes": n_processes}
+        for name, number in numbers.items():
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
+        if n_actions < 4:
+            raise ValueError(f"n_actions must be at least 4, two for each half of the noise floor, got {n_actions}")
+        self.make_env = make_env
+        self.eval_freq = eval_freq
+        self.n_states, self.n_actions = n_states, n_actions
+        self.action_std, self.action_repeat, self.horizon = action_std, action_repeat, horizon
+        self.n_processes = n_processes
+        self.log_path = log_path
+        self.seed = seed
+        self.records = Records(None)
+        self._branches: Branches | None = None
+        self._next = 0
+
+    def _on_training_start(self) -> None:
+        self.agent = Agent(self.model)
+        folder = self.log_path if self.log_path is not None else self.logger.get_dir()
+        self.records = Records(None if folder is None else Path(folder) / "gradient_accuracy.npz")
+        self.records.go_on_from(self.num_timesteps)
+        make_env = self.make_env or _registered(self.training_env.get_attr("spec")[0])
+        self._max_episode_steps = _check_env(make_env, self.horizon)
+        n_branches = self.n_states * (self.n_actions + 1)
+        random_states = get_random_states()
+        self._branches = make_branches(make_env, n_branches, self.n_processes)
+        set_random_states(random_states)
+        measured = int(self.records.rows[-1]["timesteps"]) if self.records.rows else None
+        self._next = 0 if measured is None else (measured // self.eval_freq + 1) * self.eval_freq
+
+    def _on_rollout_start(self) -> None:
+        # the networks are those that the last train() left
+        if self.num_timesteps >= self._next:
+            self.measure()
+            self._next = (self.num_timesteps // self.eval_freq + 1) * self.eval_freq
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        if self.num_timesteps >= self._next:
+            self.measure()
+        if self._branches is not None:
+            self._branches.close()
+            self._branches = None
+
+    def measure(self) -> Accuracy:
+        """
+        Measure now, log and store.
+
+        :return: The measurement.
+        """
+        assert self._branches is not None
+        random_states, training = get_random_states(), self.model.policy.training
+        accuracy = measure_accuracy(
+            self.agent,
+            self._branches,
+            np.random.default_rng([self.seed, self.num_timesteps]),
+            self._max_episode_steps,
+            self.n_states,
+            self.n_actions,
+            self.action_std,
+            self.action_repeat,
+            self.horizon,
+        )
+        set_random_states(random_states)
+        self.model.policy.set_training_mode(training)
+        self.records.add(self.num_timesteps, **{name: getattr(accuracy, name) for name in Accuracy.names()})
+        summary = summarise(accuracy, self.agent.model.action_space.shape[0])  # type: ignore[index]
+        for name, value in summary.items():
+            self.logger.record(name, value)
+        if self.verbose > 0:
+            cosine, floor = summary["gradient/cosine_mean"], summary["gradient/noise_floor_mean"]
+            print(
+                f"{self.num_timesteps} steps: cosine of the action gradient {cosine:.2f}, of two halves of the samples "
+                f"{floor:.2f} ({accuracy.env_steps} environment steps, {accuracy.seconds:.0f} s)"
+            )
+        return accuracy
+
+
+def summarise(accuracy: Accuracy, action_dim: int) -> dict[str, float]:
+    """
+    :param accuracy: A measurement.
+    :param action_dim: Size of an action.
+    :return: What is logged, by name.
+    """
+    cosine = accuracy.cosine
+    bias = accuracy.value - accuracy.policy_return
+    known = cosine[~np.isnan(cosine)]
+    quartiles = np.quantile(known, [0.25, 0.5, 0.75]) if len(known) else np.full(3, np.nan)
+    return {
+        "gradient/cosine_mean": _mean(cosine),
+        "gradient/cosine_q1": float(quartiles[0]),
+        "gradient/cosine_median": float(quartiles[1]),
+        "gradient/cosine_q3": float(quartiles[2]),
+        **{f"gradient/learnable_{threshold}": float(learnable_share(cosine, threshold)) for threshold in THRESHOLDS},
+        "gradient/self_cosine_mean": _mean(accuracy.self_cosine),
+        "gradient/noise_floor_mean": _mean(accuracy.noise_floor),
+        "gradient/states_without_direction": int(np.isnan(cosine).sum()),
+        "gradient/states_of_lower_rank": int((accuracy.rank < action_dim).sum()),
+        "gradient/terminated_share": float(accuracy.terminated.mean()),
+        "bias/mean": float(bias.mean()),
+        "bias/std": float(bias.std()),
+        "bias/return_mean": float(accuracy.policy_return.mean()),
+        "gradient/env_steps": accuracy.env_steps,
+        "gradient/seconds": accuracy.seconds,
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _registered(spec: Any) -> Callable[[], gym.Env]:
+    if spec is None:
+        raise ValueError("Training's environment is not a registered one: give make_env, a function that makes one like it")
+    kept = tuple(wrapper for wrapper in spec.additional_wrappers if wrapper.name not in WATCHING)
+    unknown = [wrapper.name for wrapper in kept if wrapper.kwargs is None]
+    if unknown:
+        raise ValueError(
+            f"Training's environment has wrappers that cannot be made again ({', '.join(unknown)}): give make_env, a "
+            "function that makes an environment like it"
+        )
+    spec = dataclasses.replace(spec, additional_wrappers=kept)
+    return lambda: gym.make(spec)
+
+
+def _check_env(make_env: Callable[[], gym.Env], horizon: int | None) -> int:
+    """Whether the environment can be branched from; the length of an episode."""
+    env = make_env()
+    spec = env.spec
+    max_episode_steps = spec.max_episode_steps if spec is not None else None
+    observation, _ = env.reset(seed=0)
+    check_repeatable(env, take_snapshot(env, observation))
+    env.close()
+    if max_episode_steps is None and horizon is None:
+        raise ValueError(f"{env} has no time limit: give a horizon, the number of steps after which a rollout ends")
+    return max_episode_steps or horizon or 0

@@ -80,7 +80,7 @@ class LocalBranches:
         :return: One observation per branch.
         """
         for index in np.flatnonzero(chosen):
-            self._observations[index], _ = self.envs[index].reset(seed=seeds[index])
+            self._observations[index], _ = self.envs[index].reset(seed=seeds[int(index)])
         return list(self._observations)
 
     def restore(self, snapshots: Sequence[Snapshot], which: np.ndarray) -> list[Any]:
@@ -89,7 +89,9 @@ class LocalBranches:
         :param which: The state of each branch, ``(n,)``
         :return: One observation per branch.
         """
-        self._observations = [restore_snapshot(env, snapshots[int(index)]) for env, index in zip(self.envs, which, strict=True)]
+        self._observations = [
+            restore_snapshot(env, snapshots[int(index)]) for env, index in zip(self.envs, which, strict=True)
+        ]
         return list(self._observations)
 
     def snapshots(self, n: int) -> list[Snapshot]:
@@ -129,7 +131,9 @@ class ProcessBranches:
     def __init__(self, make_env: MakeEnv, n: int, n_processes: int) -> None:
         self.n = n
         self.parts = [part for part in np.array_split(np.arange(n), n_processes) if len(part)]
-        context = multiprocessing.get_context("spawn")
+        # as SB3's SubprocVecEnv: scripts that start processes need an ``if __name__ == "__main__"``
+        methods = multiprocessing.get_all_start_methods()
+        context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         self._pipes, self._processes = [], []
         for part in self.parts:
             ours, theirs = context.Pipe()
@@ -292,7 +296,7 @@ def monte_carlo_returns(
     actions: np.ndarray,
     policy: Policy,
     gamma: float,
-    action_repeat: int = 1,
+    action_repeat: int | np.ndarray = 1,
     horizon: int | None = None,
     bootstrap: Values | None = None,
     reward_scale: float = 1.0,
@@ -306,7 +310,7 @@ def monte_carlo_returns(
     :param actions: The action of each branch, as the environment takes them, ``(n, action_dim)``
     :param policy: What is followed afterwards.
     :param gamma: Discount factor.
-    :param action_repeat: For how many steps the action is taken.
+    :param action_repeat: For how many steps the action is taken, a number or one per branch, ``(n,)``
     :param horizon: Steps after which a branch ends; None: when its episode does.
     :param bootstrap: Values of the states in which time ran out, of the episode or the horizon; never of terminal ones.
     :param reward_scale: What rewards are multiplied with, to be in the units of ``bootstrap``.
@@ -318,7 +322,10 @@ def monte_carlo_returns(
     terminated = np.zeros(branches.n, dtype=bool)
     index = 0
     while active.any() and (horizon is None or index < horizon):
-        chosen = actions if index < action_repeat else _actions(policy, observations, active)
+        repeating = np.broadcast_to(index < np.asarray(action_repeat), active.shape)
+        chosen = actions
+        if (following := active & ~repeating).any():
+            chosen = np.where(repeating[:, None], actions, _actions(policy, observations, following))
         step = branches.step(chosen, active)
         observations = step.observations
         returns[active] += gamma**index * reward_scale * step.rewards[active]

@@ -22,9 +22,9 @@ from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize, unwrap_vec_wrapper
 
+from sb3_hyper.common.files import read_json, sync, write_json
+from sb3_hyper.common.random_states import RandomState, get_random_states, set_random_states
 from sb3_hyper.experiments import provenance
-from sb3_hyper.experiments.files import read_json, sync, write_json
-from sb3_hyper.experiments.random_states import RandomState, get_random_states, set_random_states
 
 BUSY = 75  # exit status of a process that finds another at work on its run (EX_TEMPFAIL)
 COMPLETE = "complete"  # the file that marks a run whose end was reached and saved

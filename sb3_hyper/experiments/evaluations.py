@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from sb3_hyper.experiments.files import replacing
+from sb3_hyper.common.files import replacing
 
 
 def load_evaluations(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from sb3_hyper.experiments.files import replacing
+from sb3_hyper.common.files import replacing
 
 
 def plot_learning_curve(

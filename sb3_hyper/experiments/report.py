@@ -15,8 +15,8 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from sb3_hyper.common.files import replacing
 from sb3_hyper.experiments import study_plots
-from sb3_hyper.experiments.files import replacing
 from sb3_hyper.experiments.normalisation import RANDOM_RETURNS
 from sb3_hyper.experiments.results import RunResult
 from sb3_hyper.experiments.statistics import COVERAGE

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from sb3_hyper.experiments.files import replacing
+from sb3_hyper.common.files import replacing
 
 KEYS = ("study", "variant", "environment", "seed", "step")
 NUMBERS = ("study", "variant", "algorithm", "environment", "seed", "step", "seconds", "cpu_seconds")  # the returns follow

@@ -15,8 +15,8 @@ import numpy as np
 import yaml
 from filelock import FileLock, Timeout
 
+from sb3_hyper.common.files import read_json, replacing, write_json
 from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE
-from sb3_hyper.experiments.files import read_json, replacing, write_json
 from sb3_hyper.experiments.results import KEYS, Row, RunResult, merge_rows, read_results, read_rows
 from sb3_hyper.experiments.studies import Run, Study, StudyError
 

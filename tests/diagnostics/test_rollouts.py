@@ -90,6 +90,18 @@ def test_returns_without_bootstrap_and_in_other_units():
     np.testing.assert_allclose(result.returns, 2 * env.x * (1 - GAMMA**10) / (1 - GAMMA))
 
 
+def test_each_branch_can_repeat_its_action_as_often_as_it_likes():
+    env = Corridor()
+    snapshots = [take_snapshot(env, env.reset(seed=0)[0])]
+    policy = lambda observations: np.full((len(observations), 1), 0.05)  # noqa: E731
+    actions, repeats = np.full((3, 1), 0.2), np.array([1, 3, 5])
+    arguments = (np.zeros(3, int), actions, policy, GAMMA)
+    together = monte_carlo_returns(LocalBranches(Corridor, 3), snapshots, *arguments, action_repeat=repeats).returns
+    for index, repeat in enumerate(repeats):
+        alone = monte_carlo_returns(LocalBranches(Corridor, 3), snapshots, *arguments, action_repeat=int(repeat)).returns
+        assert together[index] == alone[index]
+
+
 def policy_of(dim):
     return lambda observations: np.full((len(observations), dim), 0.1)
 

@@ -12,8 +12,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
+from sb3_hyper.common.files import read_json, write_json
 from sb3_hyper.experiments.checkpoints import RepeatableResets, ResumableRun
-from sb3_hyper.experiments.files import read_json, write_json
 from tests.conftest import PointEnv
 
 TOTAL = 400

@@ -14,9 +14,9 @@ from filelock import FileLock
 from rich.console import Console
 
 from sb3_hyper.cli import UNFINISHED
+from sb3_hyper.common.files import write_json
 from sb3_hyper.experiments.checkpoints import BUSY
 from sb3_hyper.experiments.cluster import RayEngine
-from sb3_hyper.experiments.files import write_json
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_rows
 from sb3_hyper.experiments.studies import StudyError, load_study

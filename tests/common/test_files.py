@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from sb3_hyper.experiments.files import read_json, replacing, write_json
+from sb3_hyper.common.files import read_json, replacing, write_json
 
 
 def test_a_file_is_replaced_whole(tmp_path):

@@ -1,0 +1,121 @@
+"""
+How accurate a critic is where its policy acts: its action gradient and its values against Monte-Carlo returns (App. B).
+"""
+
+import time
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from sb3_hyper.diagnostics.agents import Agent
+from sb3_hyper.diagnostics.gradients import cosine_similarity, fit_gradients, noise_floor
+from sb3_hyper.diagnostics.rollouts import Branches, monte_carlo_returns, sample_states, stack, take
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """
+    One measurement. Where a cosine is not a number, one of its gradients is zero.
+
+    :param cosine: Of the critic's action gradient with the one fitted to returns, ``(n_states,)``
+    :param self_cosine: Of the critic's action gradient with the one fitted to the critic's own values (the self-test of
+        Fig. 8): below one where the critic is not linear over the samples, ``(n_states,)``
+    :param noise_floor: Of two fits to the returns that share no sample, ``(n_states,)``
+    :param rank: Directions in which the sampled actions vary, ``(n_states,)``
+    :param value: What the first critic says of the policy's action, in the units of training's rewards, ``(n_states,)``
+    :param policy_return: What following the policy gave, ``(n_states,)``
+    :param terminated: Share of a state's branches that ended for good, ``(n_states,)``
+    :param env_steps: Environment steps spent, of all states together.
+    :param seconds: Time spent.
+    """
+
+    cosine: np.ndarray
+    self_cosine: np.ndarray
+    noise_floor: np.ndarray
+    rank: np.ndarray
+    value: np.ndarray
+    policy_return: np.ndarray
+    terminated: np.ndarray
+    env_steps: int
+    seconds: float
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """
+        :return: Names of the fields.
+        """
+        return [field.name for field in fields(cls)]
+
+
+def measure_accuracy(
+    agent: Agent,
+    branches: Branches,
+    rng: np.random.Generator,
+    max_episode_steps: int,
+    n_states: int = 15,
+    n_actions: int = 15,
+    action_std: float = 0.3,
+    action_repeat: int = 3,
+    horizon: int | None = None,
+) -> Accuracy:
+    """
+    Measure a critic.
+
+    States are drawn from the policy's own rollouts. In each the policy's action and perturbed ones are taken for
+    ``action_repeat`` steps, and the policy is followed to the end of the episode; where time runs out, the target critics'
+    smallest value stands for the rest. One branch more per state follows the policy from the start: its return is what the
+    critic's value should be. (SAC's and TQC's values hold the entropy bonus too, returns do not.)
+
+    :param agent: The model.
+    :param branches: ``n_states * (n_actions + 1)`` branches of the environment.
+    :param rng: Random generator.
+    :param max_episode_steps: Length of an episode.
+    :param n_states: Number of states.
+    :param n_actions: Actions per state; the first one is the policy's.
+    :param action_std: Standard deviation of the perturbations, in the critic's units: actions are scaled to [-1, 1].
+    :param action_repeat: Steps for which the action is taken; the paper's code: 3.
+    :param horizon: Steps after which a branch ends; None: when its episode does.
+    :return: The measurement.
+    """
+    start = time.perf_counter()
+    snapshots, env_steps = sample_states(branches, agent.act, n_states, max_episode_steps, rng)
+    observations = stack([snapshot.observation for snapshot in snapshots])
+    actions = agent.actions(observations)
+    perturbations = rng.normal(0, action_std, (n_states, n_actions, actions.shape[1]))
+    perturbations[:, 0] = 0
+    sampled = np.clip(actions[:, None] + perturbations, -1, 1).astype(np.float32)
+
+    # one branch per sampled action, and one for the policy itself
+    taken = np.concatenate([sampled, actions[:, None]], axis=1)
+    repeats = np.full(taken.shape[:2], action_repeat)
+    repeats[:, -1] = 1
+    which = np.repeat(np.arange(n_states), n_actions + 1)
+    scale = agent.reward_scale
+    result = monte_carlo_returns(
+        branches,
+        snapshots,
+        which,
+        agent.to_env(taken.reshape(-1, taken.shape[-1])),
+        agent.act,
+        agent.model.gamma,
+        repeats.ravel(),
+        horizon,
+        agent.time_out_values,
+        scale,
+    )
+    returns = result.returns.reshape(n_states, n_actions + 1)
+    rows = take(observations, np.repeat(np.arange(n_states), n_actions))
+    own_values = agent.values(rows, sampled.reshape(-1, sampled.shape[-1]))[0].reshape(n_states, n_actions)
+    gradients = agent.action_gradients(observations)
+    fit = fit_gradients(sampled, returns[:, :-1])
+    return Accuracy(
+        cosine=cosine_similarity(gradients, fit.gradients),
+        self_cosine=cosine_similarity(gradients, fit_gradients(sampled, own_values).gradients),
+        noise_floor=noise_floor(sampled, returns[:, :-1]),
+        rank=fit.ranks,
+        value=agent.values(observations, actions)[0] / scale,
+        policy_return=returns[:, -1] / scale,
+        terminated=result.terminated.reshape(n_states, -1).mean(axis=1),
+        env_steps=env_steps + int(result.n_steps.sum()),
+        seconds=time.perf_counter() - start,
+    )

@@ -1,0 +1,119 @@
+"""What an SB3 model says about states and actions: any off-policy algorithm with continuous actions, ours or stock."""
+
+from typing import Any
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from sb3_contrib import TQC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_hyper.diagnostics.rollouts import Observations
+
+
+class Agent:
+    """
+    An SB3 model whose critic is to be looked at. Actions are in the critic's space, scaled to [-1, 1]; observations are the
+    environment's, and are normalised here if training does so.
+
+    :param model: The model.
+    :raises ValueError: If it has no critic of continuous actions.
+    """
+
+    def __init__(self, model: BaseAlgorithm) -> None:
+        if not isinstance(model, OffPolicyAlgorithm) or not isinstance(model.action_space, spaces.Box):
+            raise ValueError(
+                "A model with a critic of continuous actions is needed (TD3, DDPG, SAC, TQC, CrossQ), "
+                f"got {type(model).__name__} in {model.action_space}"
+            )
+        self.model = model
+        self.policy: Any = model.policy
+
+    @property
+    def _normalization(self) -> VecNormalize | None:
+        return self.model.get_vec_normalize_env()
+
+    @property
+    def reward_scale(self) -> float:
+        """What rewards are multiplied with to be in the critic's units."""
+        normalization = self._normalization
+        if normalization is None or not normalization.norm_reward:
+            return 1.0
+        return float(1 / np.sqrt(normalization.ret_rms.var + normalization.epsilon))
+
+    def _tensor(self, observations: Observations) -> Any:
+        if self._normalization is not None:
+            observations = self._normalization.normalize_obs(observations)
+        return self.policy.obs_to_tensor(observations)[0]
+
+    def act(self, observations: Observations) -> np.ndarray:
+        """
+        The deterministic policy.
+
+        :param observations: A batch.
+        :return: Actions as the environment takes them, ``(n, action_dim)``
+        """
+        return self.to_env(self.actions(observations))
+
+    def actions(self, observations: Observations) -> np.ndarray:
+        """
+        The deterministic policy.
+
+        :param observations: A batch.
+        :return: Actions, ``(n, action_dim)``
+        """
+        self.policy.set_training_mode(False)
+        with th.no_grad():
+            actions = self.policy._predict(self._tensor(observations), deterministic=True)
+        return actions.cpu().numpy()
+
+    def to_env(self, actions: np.ndarray) -> np.ndarray:
+        """
+        :param actions: Actions, ``(n, action_dim)``
+        :return: The same as the environment takes them.
+        """
+        space = self.model.action_space
+        assert isinstance(space, spaces.Box)
+        return np.clip(self.policy.unscale_action(actions), space.low, space.high)
+
+    def values(self, observations: Observations, actions: np.ndarray, target: bool = False) -> np.ndarray:
+        """
+        :param observations: A batch.
+        :param actions: One action for each, ``(n, action_dim)``
+        :param target: Whether to ask the target critic, where there is one.
+        :return: Action-values of all critics, ``(n_critics, n)``; of a distribution the mean.
+        """
+        self.policy.set_training_mode(False)
+        with th.no_grad():
+            actions_tensor = th.as_tensor(actions, dtype=th.float32, device=self.model.device)
+            return self._values(self._tensor(observations), actions_tensor, target).cpu().numpy().astype(np.float64)
+
+    def _values(self, observations: Any, actions: th.Tensor, target: bool = False) -> th.Tensor:
+        critic = getattr(self.policy, "critic_target", None) if target else None
+        critic = self.policy.critic if critic is None else critic
+        values = critic(observations, actions)
+        return values.mean(dim=2).T if isinstance(self.model, TQC) else th.cat(values, dim=1).T
+
+    def action_gradients(self, observations: Observations) -> np.ndarray:
+        """
+        The gradient of the first critic's value with respect to the action, where the policy acts.
+
+        :param observations: A batch.
+        :return: ``(n, action_dim)``
+        """
+        actions = th.as_tensor(self.actions(observations), device=self.model.device).requires_grad_()
+        with th.enable_grad():
+            values = self._values(self._tensor(observations), actions)[0]
+            (gradients,) = th.autograd.grad(values.sum(), actions)
+        return gradients.cpu().numpy().astype(np.float64)
+
+    def time_out_values(self, observations: Observations) -> np.ndarray:
+        """
+        What the policy earns from here on, by the smallest of the target critics.
+
+        :param observations: A batch.
+        :return: ``(n,)``
+        """
+        return self.values(observations, self.actions(observations), target=True).min(axis=0)

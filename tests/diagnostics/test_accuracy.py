@@ -1,0 +1,205 @@
+"""How accurate a critic is, where that is known."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from sb3_contrib import TQC, CrossQ
+from stable_baselines3 import DDPG, PPO, SAC, TD3, HerReplayBuffer
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.envs import BitFlippingEnv
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_hyper.diagnostics.accuracy import measure_accuracy
+from sb3_hyper.diagnostics.agents import Agent
+from sb3_hyper.diagnostics.callbacks import GradientAccuracyCallback
+from sb3_hyper.diagnostics.records import load_records
+from sb3_hyper.diagnostics.rollouts import LocalBranches
+from tests.conftest import PointEnv
+
+
+class Bandits(gym.Env):
+    """The reward is minus the squared distance of the action from half the state; states come as they like."""
+
+    spec = gym.envs.registration.EnvSpec("Bandits-v0", "none", max_episode_steps=10)
+
+    def __init__(self):
+        self.observation_space = gym.spaces.Box(-1, 1, (3,), np.float32)
+        self.action_space = gym.spaces.Box(-1, 1, (3,), np.float32)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t, self.state = 0, self.np_random.uniform(-1, 1, 3).astype(np.float32)
+        return self.state.copy(), {}
+
+    def step(self, action):
+        reward = -float(np.square(action - self.state / 2).sum())
+        self.t += 1
+        self.state = self.np_random.uniform(-1, 1, 3).astype(np.float32)
+        return self.state.copy(), reward, False, self.t >= 10, {}
+
+
+class TrueQ(th.nn.Module):
+    """Of Bandits, but for what comes after the first reward, which no action changes."""
+
+    sign = 1
+
+    def __init__(self, state_dim, action_dim, n_outputs):
+        super().__init__()
+        self.unused = th.nn.Parameter(th.zeros(1))
+
+    def forward(self, states, actions):
+        return -self.sign * (actions - states / 2).square().sum(1, keepdim=True) + self.unused
+
+
+class WrongQ(TrueQ):
+    sign = -1
+
+
+def make_agent(critic, gamma=0.9):
+    return Agent(TD3("HyperPolicy", Bandits(), gamma=gamma, seed=0, policy_kwargs={"critic": critic, "net_arch": [8]}))
+
+
+def measure(agent, **kwargs):
+    kwargs = {"n_states": 6, "n_actions": 15, "action_std": 0.01, "action_repeat": 1, **kwargs}
+    branches = LocalBranches(Bandits, 6 * 16)
+    return measure_accuracy(agent, branches, np.random.default_rng(0), 10, **kwargs)
+
+
+def test_the_true_critic_is_found_accurate_and_the_wrong_one_wrong():
+    for critic, sign in ((TrueQ, 1), (WrongQ, -1)):
+        accuracy = measure(make_agent(critic))
+        assert (sign * accuracy.cosine > 0.99).all()
+        assert (accuracy.self_cosine > 0.99).all()
+        assert (accuracy.noise_floor > 0.99).all()
+        assert (accuracy.rank == 3).all()
+        assert not accuracy.terminated.any()
+
+
+def test_the_true_values_have_no_bias():
+    accuracy = measure(make_agent(TrueQ, gamma=0.0), action_repeat=3)
+    np.testing.assert_allclose(accuracy.value, accuracy.policy_return, atol=1e-6)
+    accuracy = measure(make_agent(WrongQ, gamma=0.0))
+    np.testing.assert_allclose(accuracy.value, -accuracy.policy_return, atol=1e-6)
+
+
+def test_a_critic_that_is_far_from_linear_fails_its_self_test():
+    agent = make_agent(TrueQ)
+    near, far = (measure(agent, action_std=std).self_cosine.mean() for std in (0.01, 1.0))
+    assert far < near - 0.01
+
+
+def test_the_step_count_is_that_of_all_branches():
+    accuracy = measure(make_agent(TrueQ), horizon=4)
+    assert 6 * 16 <= accuracy.env_steps <= 6 * 16 * 4 + 6 * 10
+    assert accuracy.seconds > 0
+
+
+MODELS = {
+    "stock TD3": lambda env: TD3("MlpPolicy", env, learning_starts=20, batch_size=8, seed=0),
+    "DDPG": lambda env: DDPG("HyperPolicy", env, learning_starts=20, batch_size=8, seed=0, policy_kwargs={"preset": "slim"}),
+    "stock SAC": lambda env: SAC("MlpPolicy", env, learning_starts=20, batch_size=8, seed=0),
+    "SAC": lambda env: SAC("HyperPolicy", env, learning_starts=20, batch_size=8, seed=0, policy_kwargs={"preset": "slim"}),
+    "stock TQC": lambda env: TQC("MlpPolicy", env, learning_starts=20, batch_size=8, seed=0),
+    "TQC": lambda env: TQC("HyperPolicy", env, learning_starts=20, batch_size=8, seed=0, policy_kwargs={"preset": "slim"}),
+    "CrossQ": lambda env: CrossQ("MlpPolicy", env, learning_starts=20, batch_size=8, seed=0),
+}
+FEW = {"n_states": 2, "n_actions": 4}
+
+
+def make_callback(folder=None, **kwargs):
+    return GradientAccuracyCallback(lambda: gym.make("Pendulum-v1"), log_path=folder, **{"horizon": 5, **FEW, **kwargs})
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("vec_env", ["one", "normalised, two"])
+def test_training_goes_on_as_if_nothing_had_been_measured(name, vec_env):
+    weights = []
+    for callback in (None, make_callback(eval_freq=15)):
+        env = make_vec_env("Pendulum-v1", n_envs=1 if vec_env == "one" else 2, seed=0)
+        model = MODELS[name](env if vec_env == "one" else VecNormalize(env)).learn(50, callback)
+        weights.append(model.policy.state_dict())
+    assert all(th.equal(one, weights[1][key]) for key, one in weights[0].items())
+    assert len(callback.records.rows) >= 4
+
+
+def test_when_it_measures_and_what_it_keeps(tmp_path):
+    model = MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0))
+    model.set_logger(configure(str(tmp_path / "log"), ["csv"]))
+    model.learn(60, make_callback(eval_freq=20))
+    records = load_records(tmp_path / "log" / "gradient_accuracy.npz")
+    assert records["timesteps"].tolist() == [0, 20, 40, 60]
+    assert records["cosine"].shape == (4, 2)
+    assert (records["env_steps"] > 0).all()
+    logged = model.logger.name_to_value
+    assert {"gradient/cosine_mean", "gradient/learnable_0.25", "gradient/noise_floor_mean", "bias/mean"} <= set(logged)
+    values = records["value"][-1] - records["policy_return"][-1]
+    assert logged["bias/mean"] == pytest.approx(values.mean())
+    model.logger.close()
+
+
+def test_an_interrupted_run_measures_what_an_uninterrupted_one_does(tmp_path):
+    whole = MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0))
+    whole.learn(60, make_callback(tmp_path / "whole", eval_freq=20))
+    model = MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0))
+    for end in (30, 30):
+        model.learn(end, make_callback(tmp_path / "parts", eval_freq=20), reset_num_timesteps=False)
+    one, other = (load_records(tmp_path / name / "gradient_accuracy.npz") for name in ("whole", "parts"))
+    assert one["timesteps"].tolist() == other["timesteps"].tolist()
+    for name in ("cosine", "noise_floor"):  # up to where the second call of learn() resets the environment
+        np.testing.assert_array_equal(one[name][:2], other[name][:2])
+
+
+def test_rows_beyond_the_checkpoint_are_measured_again(tmp_path):
+    model = MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0))
+    model.learn(60, make_callback(tmp_path, eval_freq=20))
+    model.num_timesteps = 30
+    callback = make_callback(tmp_path, eval_freq=20)
+    model.learn(10, callback, reset_num_timesteps=False)
+    assert callback.records.columns()["timesteps"].tolist() == [0, 20, 40]
+
+
+def test_the_registered_environment_is_found_without_help():
+    callback = GradientAccuracyCallback(eval_freq=40, horizon=5, **FEW)
+    MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0)).learn(30, callback)
+    assert len(callback.records.rows) == 1
+
+
+class Halving(gym.RewardWrapper):
+    def reward(self, reward):
+        return reward / 2
+
+
+def test_wrappers_are_made_again_or_named():
+    env = make_vec_env("Pendulum-v1", wrapper_class=Halving)
+    with pytest.raises(ValueError, match=r"wrappers that cannot be made again \(Halving\): give make_env"):
+        TD3("MlpPolicy", env).learn(5, GradientAccuracyCallback())
+    env = make_vec_env("Pendulum-v1", wrapper_class=gym.wrappers.ClipAction)
+    callback = GradientAccuracyCallback(horizon=5, **FEW)
+    MODELS["stock TD3"](env).learn(5, callback)
+    assert "ClipAction" in str(callback.agent.model.get_env().envs[0])
+
+
+def test_goals_and_dict_observations():
+    def make_env():
+        return gym.wrappers.TimeLimit(BitFlippingEnv(n_bits=3, continuous=True), 5)
+
+    kwargs = {"replay_buffer_class": HerReplayBuffer, "learning_starts": 20, "batch_size": 8}
+    model = SAC("HyperMultiInputPolicy", make_env(), policy_kwargs={"preset": "slim"}, seed=0, **kwargs)
+    callback = GradientAccuracyCallback(make_env, eval_freq=30, horizon=4, **FEW)
+    model.learn(40, callback)
+    assert len(callback.records.rows) == 2
+
+
+def test_what_cannot_be_measured_is_said():
+    with pytest.raises(ValueError, match=r"critic of continuous actions is needed \(TD3, .*got PPO"):
+        PPO("MlpPolicy", "Pendulum-v1", n_steps=8, batch_size=8).learn(8, make_callback())
+    model = TD3("MlpPolicy", PointEnv())
+    with pytest.raises(ValueError, match="not a registered one: give make_env"):
+        model.learn(8, GradientAccuracyCallback())
+    with pytest.raises(ValueError, match="has no time limit: give a horizon"):
+        model.learn(8, GradientAccuracyCallback(PointEnv))
+    for kwargs in ({"eval_freq": 0}, {"n_states": 0}, {"n_actions": 3}):
+        with pytest.raises(ValueError, match="must be at least"):
+            GradientAccuracyCallback(**kwargs)
