@@ -1,12 +1,13 @@
 """SB3 callbacks. None of them changes the training they watch."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_hyper.common.random_states import get_random_states, set_random_states
@@ -16,6 +17,8 @@ from sb3_hyper.diagnostics.gradients import learnable_share
 from sb3_hyper.diagnostics.records import Records
 from sb3_hyper.diagnostics.rollouts import Branches, make_branches
 from sb3_hyper.diagnostics.snapshots import check_repeatable, take_snapshot
+from sb3_hyper.diagnostics.weights import common_bins, find_hypernetworks, generated_weights, total_variation
+from sb3_hyper.networks.hypernetwork import HyperNetwork
 
 WATCHING = ("Monitor", "RepeatableResets")  # wrappers that change nothing
 THRESHOLDS = (0.25, 0.75)  # of learnable states in Fig. 3
@@ -160,6 +163,135 @@ class GradientAccuracyCallback(BaseCallback):
                 f"{floor:.2f} ({accuracy.env_steps} environment steps, {accuracy.seconds:.0f} s)"
             )
         return accuracy
+
+
+class DynamicWeightsCallback(BaseCallback):
+    """
+    How the generated weights are distributed (App. E of the paper: Figs. 10, 11 and Table 2), for every hypernetwork of a
+    policy, critic or actor.
+
+    Logged under ``weights/``: for each layer the standard deviation of the weights over everything, that part of it that the
+    meta variable makes, the largest weight, and the total-variation distance to the weights that PyTorch gives an ordinary
+    network of the dynamic network's shape. Histograms are kept in ``dynamic_weights.npz``, on bins that are fixed by the
+    first measurement and widen with the weights: the edges are stored with each row.
+
+    :param eval_freq: Steps between measurements.
+    :param n_states: Number of observations, drawn from the replay buffer.
+    :param n_bins: Number of bins.
+    :param log_path: Folder of the file; None: the logger's, if it has one.
+    :param seed: Seed of the states drawn, and of the ordinary network.
+    :param verbose: Verbosity.
+    :raises ValueError: If the policy has no hypernetwork.
+    """
+
+    def __init__(
+        self,
+        eval_freq: int = 10_000,
+        n_states: int = 100,
+        n_bins: int = 200,
+        log_path: str | Path | None = None,
+        seed: int = 0,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(verbose)
+        self.eval_freq = eval_freq
+        self.n_states = n_states
+        self.n_bins = n_bins
+        self.log_path = log_path
+        self.seed = seed
+        self.records = Records(None)
+        self._next = 0
+
+    def _on_training_start(self) -> None:
+        self.networks = {
+            name: network
+            for name, network in find_hypernetworks(self.model.policy).items()
+            if "target" not in name.split(".")[0]
+        }
+        if not self.networks:
+            raise ValueError(f"{type(self.model.policy).__name__} has no hypernetwork whose weights could be looked at")
+        folder = self.log_path if self.log_path is not None else self.logger.get_dir()
+        self.records = Records(None if folder is None else Path(folder) / "dynamic_weights.npz")
+        self.records.go_on_from(self.num_timesteps)
+        measured = int(self.records.rows[-1]["timesteps"]) if self.records.rows else None
+        self._next = 1 if measured is None else (measured // self.eval_freq + 1) * self.eval_freq
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps >= self._next:
+            self.measure()
+            self._next = (self.num_timesteps // self.eval_freq + 1) * self.eval_freq
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        self._on_rollout_start()
+
+    def measure(self) -> None:
+        """Measure now, log and store."""
+        random_states, training = get_random_states(), self.model.policy.training
+        self.model.policy.set_training_mode(False)
+        rng = np.random.default_rng([self.seed, self.num_timesteps])
+        metas = meta_variables(self.model, self.networks, self.n_states, rng)
+        row: dict[str, Any] = {}
+        th.manual_seed(self.seed)
+        for name, network in self.networks.items():
+            sizes = [network.base_dim, *network.spec.dynamic_widths, sum(network.output_dims)]
+            for index, weights in enumerate(generated_weights(network, metas[name])):
+                ordinary = th.nn.Linear(sizes[index], sizes[index + 1]).weight.detach().flatten().numpy()
+                bins = common_bins([weights, ordinary], self.n_bins)
+                key = f"{name}.{index}"
+                by_row = weights.reshape(len(metas[name]), -1)
+                numbers = {
+                    "std": float(weights.std()),
+                    "std_of_meta": float(by_row.std(axis=0).mean()),
+                    "largest": float(np.abs(weights).max()),
+                    "total_variation": total_variation(weights, ordinary, bins),
+                }
+                for what, value in numbers.items():
+                    self.logger.record(f"weights/{key}_{what}", value)
+                row |= {f"{key}.{what}": value for what, value in numbers.items()}
+                row |= {f"{key}.bins": bins, f"{key}.counts": np.histogram(weights, bins)[0]}
+        set_random_states(random_states)
+        self.model.policy.set_training_mode(training)
+        self.records.add(self.num_timesteps, **row)
+
+
+def meta_variables(
+    model: Any, networks: Mapping[str, HyperNetwork], n_states: int, rng: np.random.Generator
+) -> dict[str, th.Tensor]:
+    """
+    What the hypernetworks of a policy read when it is asked about observations of the replay buffer.
+
+    :param model: An off-policy model.
+    :param networks: Name -> hypernetwork of its policy.
+    :param n_states: Number of observations.
+    :param rng: Random generator.
+    :return: Name -> meta variables, ``(n, meta_dim)``
+    """
+    buffer = model.replay_buffer
+    rows = rng.integers(buffer.size(), size=n_states)
+    columns = rng.integers(buffer.n_envs, size=n_states)
+    stored = buffer.observations
+    observations = (
+        {key: values[rows, columns] for key, values in stored.items()} if isinstance(stored, dict) else stored[rows, columns]
+    )
+    agent = Agent(model)
+    metas: dict[str, th.Tensor] = {}
+
+    def watch(name: str) -> Callable[..., None]:
+        def keep(module: th.nn.Module, arguments: tuple[Any, ...]) -> None:
+            metas[name] = arguments[0].detach()
+
+        return keep
+
+    hooks = [network.primary.register_forward_pre_hook(watch(name)) for name, network in networks.items()]
+    try:
+        agent.values(observations, agent.actions(observations))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return metas
 
 
 def summarise(accuracy: Accuracy, action_dim: int) -> dict[str, float]:

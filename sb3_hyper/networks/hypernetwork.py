@@ -54,6 +54,7 @@ class HyperNetwork(nn.Module):
         if len(output_bounds) != len(output_dims):
             raise ValueError(f"One output bound per output is needed: got {len(output_bounds)} for {len(output_dims)} outputs")
         self.meta_dim, self.base_dim, self.output_dims = meta_dim, base_dim, output_dims
+        self.n_members = n_members
         self.spec = spec
         bounds = [th.full((width,), spec.hidden_head_bound) for width in spec.dynamic_widths]
         bounds.append(th.cat([th.full((dim,), bound) for dim, bound in zip(output_dims, output_bounds, strict=True)]))
