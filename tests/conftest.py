@@ -11,9 +11,10 @@ def one_thread():
 
 
 @pytest.fixture(autouse=True)
-def narrow_mlp_large(monkeypatch):
+def narrow_mlp_large(request, monkeypatch):
     """MLP-Large at its own width costs seconds a step; its size is tested where it is counted."""
-    monkeypatch.setattr("sb3_hyper.policies.critics.LARGE_WIDTHS", (60, 50))
+    if "full_size" not in request.keywords:
+        monkeypatch.setattr("sb3_hyper.policies.critics.LARGE_WIDTHS", (60, 50))
 
 
 def pytest_collection_modifyitems(items):

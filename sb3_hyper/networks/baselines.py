@@ -165,8 +165,8 @@ def layernorm_mlp_like(
     :return: The network.
     """
     with th.device("meta"):  # counts without allocating or drawing
-        hyper = SAHyperQ(state_dim, action_dim, spec, n_members=1, n_outputs=n_outputs)
-    n_parameters = sum(parameter.numel() for parameter in hyper.parameters())
+        hyper = SAHyperQ(state_dim, action_dim, spec, n_members, n_outputs)
+    n_parameters = sum(parameter.numel() for parameter in hyper.parameters()) // n_members  # members may share some
     n_blocks = spec.n_blocks * len(spec.widths)
     width = layernorm_mlp_width(state_dim + action_dim, n_blocks, n_parameters, n_outputs)
     return LayerNormMlpQ(state_dim, action_dim, width, n_blocks, n_members, n_outputs)
@@ -236,4 +236,5 @@ def xavier_(module: nn.Module) -> None:
         if isinstance(layer, (EnsembleLinear, nn.Linear)):
             bound = math.sqrt(6 / sum(layer.weight.shape[-2:]))
             layer.weight.uniform_(-bound, bound)
-            layer.bias.zero_()
+            if layer.bias is not None:
+                layer.bias.zero_()

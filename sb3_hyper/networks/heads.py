@@ -48,10 +48,10 @@ class DenseHeads(nn.Module):
 
 class LowRankHeads(nn.Module):
     """
-    Weights in CP form: ``W(z) = L diag(V z) R``, so that ``x W(z) = ((x L) * (V z)) R``. Biases and gains are linear in
-    ``z`` as in the paper.
+    Weights in CP form: ``W(z) = L diag(V z + c) R``, so that ``x W(z) = ((x L) * (V z + c)) R``. Biases and gains are
+    linear in ``z`` as in the paper, and c starts at zero as all biases of heads do.
 
-    A head costs ``(in + d_z + out) rank`` numbers where a dense one costs ``in out d_z``, and no weight is ever written
+    A head costs ``(in + d_z + 1 + out) rank`` numbers where a dense one costs ``in out d_z``, and no weight is ever written
     out. Entries of L and R start with variance 1/sqrt(rank), V within the spec's bounds: generated weights start as wide
     as those of dense heads. (Multiplicative interactions: Jayakumar et al., ICLR 2020.)
 
@@ -85,7 +85,10 @@ class LowRankHeads(nn.Module):
         nn.init.zeros_(self.linear.bias)
         std = spec.rank**-0.25
         self.left = nn.ParameterList([std * th.randn(*members, 1, n_in, spec.rank) for n_in, _ in layout.shapes])
-        self.right = nn.ParameterList([std * th.randn(*members, 1, spec.rank, n_out) for _, n_out in layout.shapes])
+        # a layer's scales have one bound, its outputs may have several
+        self.right = nn.ParameterList(
+            [std * th.randn(*members, 1, spec.rank, len(bound)) * (bound / bound.mean()) for bound in bounds]
+        )
         self.fixed = nn.ParameterList()
         if self.has_fixed_weights:
             self._start_as_an_ordinary_network(layout, members)
@@ -127,9 +130,9 @@ class LowRankHeads(nn.Module):
 
 class ResidualHeads(LowRankHeads):
     """
-    Learned weights and a change that depends on ``z``: ``W(z) = W0 + L diag(V z) R``, ``b(z) = b0 + B z``.
+    Learned weights and a change that depends on ``z``: ``W(z) = W0 + L diag(V z + c) R``, ``b(z) = b0 + B z``.
 
-    V, B and the gain's head start at zero, W0 and b0 as PyTorch's linear layers do: at first the dynamic network is an
+    V, c, B and the gain's head start at zero, W0 and b0 as PyTorch's linear layers do: at first the dynamic network is an
     ordinary one, the same for all rows. (Ortiz et al., "Magnitude Invariant Parametrizations Improve Hypernetwork
     Learning", ICLR 2024; the low-rank change is LoRA's, Hu et al., ICLR 2022.)
     """

@@ -126,11 +126,16 @@ class SeparateMembers(nn.Module):
 
     :param members: Modules that map states ``(batch, state_dim)`` and actions ``(batch, action_dim)`` to
         ``(batch, n_outputs)``.
+    :param n_outputs: Numbers per action-value.
+    :raises ValueError: If two members are one module.
     """
 
-    def __init__(self, members: Sequence[nn.Module]) -> None:
+    def __init__(self, members: Sequence[nn.Module], n_outputs: int = 1) -> None:
         super().__init__()
+        if len(set(map(id, members))) < len(members):
+            raise ValueError("Each call of a critic's function must make a new network, got the same one again")
         self.members = nn.ModuleList(members)
+        self.n_outputs = n_outputs
 
     def forward(self, states: th.Tensor, actions: th.Tensor, members: slice = ALL_MEMBERS) -> th.Tensor:
         """
@@ -139,4 +144,11 @@ class SeparateMembers(nn.Module):
         :param members: Which members to evaluate.
         :return: ``(n_members, batch, n_outputs)``
         """
-        return th.stack([q_network(states, actions) for q_network in self.members[members]])
+        values = [q_network(states, actions) for q_network in self.members[members]]
+        expected = (len(actions), self.n_outputs)
+        if values[0].shape != expected:
+            raise ValueError(
+                f"A Q-network must give (batch, n_outputs) = {expected} values, {type(self.members[0]).__name__} gave "
+                f"{tuple(values[0].shape)}"
+            )
+        return th.stack(values)

@@ -4,8 +4,10 @@ task (Sec. 3.3 of the paper). The context is the meta variable, the rest of the 
 """
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
+import numpy as np
 import sb3_contrib.tqc.policies as tqc
 import stable_baselines3.sac.policies as sac
 import stable_baselines3.td3.policies as td3
@@ -21,7 +23,8 @@ from sb3_hyper.networks.hypernetwork import HyperNetwork
 from sb3_hyper.networks.spec import HyperNetworkSpec
 
 ACTORS = ("mlp", "hyper")
-LOG_STD_BOUND = 0.001 / 0.008  # of the log-std's heads, relative to the mean's (the paper's PEARL policy)
+# Of the log-std's heads, relative to the mean's, as in the paper's PEARL policy: where the spec's bounds count
+LOG_STD_BOUND = 0.001 / 0.008
 
 
 def context_columns(
@@ -55,7 +58,11 @@ def context_columns(
     if features_extractor_class is not FlattenExtractor:
         raise ValueError(f"context_slice needs FlattenExtractor, got {features_extractor_class.__name__}")
     n_features = get_flattened_obs_dim(observation_space)
+    if isinstance(context_slice, (str, range)) or not isinstance(context_slice, (Sequence, np.ndarray)):
+        raise ValueError(f"context_slice must be (start, end), two whole numbers, got {context_slice!r}")
     bounds = list(context_slice)
+    if any(isinstance(bound, bool) or not isinstance(bound, Integral) for bound in bounds):
+        raise ValueError(f"context_slice must be (start, end), two whole numbers, got {context_slice!r}")
     if len(bounds) != 2 or not 0 <= bounds[0] < bounds[1] <= n_features or bounds[1] - bounds[0] == n_features:
         raise ValueError(f"context_slice must be (start, end) of a part of the {n_features} numbers, got {context_slice!r}")
     return list(range(*bounds))

@@ -100,7 +100,7 @@ class FreezingCritic(BaseModel):
     of its primary network.
 
     Losses of one's own that differentiate a critic's parameters at actions which carry a gradient (a penalty on the
-    action gradient, say) need ``critic.skip_parameter_gradients = False``.
+    action gradient, say) need ``policy_kwargs=dict(skip_parameter_gradients=False)``.
     """
 
     skip_parameter_gradients = True
@@ -299,8 +299,8 @@ def check_critic(critic: str | QNetworkFactory, context: Sequence[int] | None, p
             f"Unknown critic {critic!r}. Accepted: {', '.join(map(repr, CRITICS))}, or a function that makes one from "
             "state_dim, action_dim and n_outputs."
         )
-    if not isinstance(critic, str) and not callable(critic):
-        raise ValueError(f"critic must be a name or a function that makes a Q-network, got {critic!r}")
+    if not isinstance(critic, str) and (not callable(critic) or isinstance(critic, nn.Module)):
+        raise ValueError(f"critic must be a name or a function that makes a Q-network, got a {type(critic).__name__}")
     if place is None:
         return
     if place not in ("base", "meta"):
@@ -325,7 +325,7 @@ def q_network_maker(
     factory = REGISTERED.get(critic) if isinstance(critic, str) else critic
     if factory is not None:
         return lambda state_dim, action_dim, n_critics, n_outputs: SeparateMembers(
-            [factory(state_dim, action_dim, n_outputs) for _ in range(n_critics)]
+            [factory(state_dim, action_dim, n_outputs) for _ in range(n_critics)], n_outputs
         )
     assert isinstance(critic, str)
     make = (HYPER_CRITICS | BASELINE_CRITICS)[critic]

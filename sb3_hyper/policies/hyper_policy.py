@@ -40,7 +40,7 @@ class HyperCriticMixin(BasePolicy):
     Gives an SB3 actor-critic policy a critic of one's choice. Everything else is the SB3 policy it is mixed into.
 
     When the actor is improved, i.e. wherever the critic is given actions that carry a gradient, no gradient is computed
-    for the critic's parameters; ``policy.critic.skip_parameter_gradients = False`` turns that off.
+    for the critic's parameters; ``skip_parameter_gradients=False`` turns that off.
 
     :param observation_space: Observation space
     :param action_space: Action space
@@ -63,6 +63,7 @@ class HyperCriticMixin(BasePolicy):
         ``train/learning_rate``; :class:`~sb3_hyper.diagnostics.callbacks.LearningRateCallback` logs the critic's own.
     :param critic_init: Initial weights of critics that are no hypernetworks: ``"pytorch"``, or ``"xavier"``, which the
         authors' SAC code uses.
+    :param skip_parameter_gradients: Whether to compute no gradient of the critic's parameters where the actions carry one.
     :param actor: ``"mlp"`` (SB3's own) or ``"hyper"``: its weights are generated from the context.
     :param actor_network_kwargs: Changes to the preset for the actor's hypernetwork; ``network_kwargs`` by default.
     :param context_keys: The context's keys in Dict observations, e.g. ``("desired_goal",)``.
@@ -95,6 +96,7 @@ class HyperCriticMixin(BasePolicy):
         network_kwargs: Mapping[str, Any] | None = None,
         critic_learning_rate: float | str | None = "auto",
         critic_init: str = "pytorch",
+        skip_parameter_gradients: bool = True,
         actor: str = "mlp",
         actor_network_kwargs: Mapping[str, Any] | None = None,
         context_keys: Sequence[str] | None = None,
@@ -111,6 +113,9 @@ class HyperCriticMixin(BasePolicy):
                 'actor="hyper" generates the actor\'s weights from a context: add context_keys=("desired_goal",) for Dict '
                 "observations, or context_slice=(start, end) for flat ones"
             )
+        check_critic(critic, None, None)
+        if actor == "mlp" and critic_context is None and not (context_keys is None and context_slice is None):
+            warnings.warn('A context was given that nobody reads apart: actor="hyper" or critic_context would', stacklevel=2)
         if critic_init not in ("pytorch", "xavier"):
             raise ValueError(f"critic_init must be 'pytorch' or 'xavier', got {critic_init!r}")
         n_critics = kwargs.get("n_critics", 2)
@@ -119,6 +124,7 @@ class HyperCriticMixin(BasePolicy):
         # plain values only before nn.Module.__init__, which the parent calls; it ends with _build()
         self.critic_name = critic
         self.critic_init = critic_init
+        self.skip_parameter_gradients = skip_parameter_gradients
         self.network_spec = resolve_spec(preset, network_kwargs)
         self.actor_name = actor
         self.actor_spec = self.network_spec if actor_network_kwargs is None else resolve_spec(preset, actor_network_kwargs)
@@ -171,6 +177,7 @@ class HyperCriticMixin(BasePolicy):
             for name, module in critic.named_children():
                 if name != "features_extractor":
                     xavier_(module)
+        critic.skip_parameter_gradients = self.skip_parameter_gradients
         return critic.to(self.device)
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
@@ -195,6 +202,7 @@ class HyperCriticMixin(BasePolicy):
             "preset": self.network_spec,
             "critic_learning_rate": self.critic_learning_rate,
             "critic_init": self.critic_init,
+            "skip_parameter_gradients": self.skip_parameter_gradients,
             "actor": self.actor_name,
             "actor_network_kwargs": dataclasses.asdict(self.actor_spec),
             "context_keys": self.context_keys,
@@ -227,12 +235,15 @@ def _warn_if_slow(critic: QNetworkCritic, hyper: bool) -> None:
         return
     features = th.zeros(256, critic.features_extractor.features_dim)
     actions = th.zeros(256, get_action_dim(critic.action_space))
+    training = critic.training
+    critic.set_training_mode(False)  # what has running statistics keeps them
     with th.no_grad():
         critic.q_network(features, actions)  # the first pass allocates
         start = time.perf_counter()
         critic.q_network(features, actions)
         seconds = FORWARDS_PER_STEP * (time.perf_counter() - start)
-        seconds += SECONDS_PER_PARAMETER * n_parameters * critic.n_critics
+    critic.set_training_mode(training)
+    seconds += SECONDS_PER_PARAMETER * n_parameters * critic.n_critics
     warnings.warn(
         f"A critic of {n_parameters / 1e6:.1f} million parameters is trained on a CPU: about {seconds:.2g} s per gradient "
         f"step at batch size 256, {seconds * 100_000 / 3600:.2g} hours for 100 000 steps."

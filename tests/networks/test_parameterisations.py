@@ -77,8 +77,15 @@ def test_low_rank_weights_start_as_wide_as_dense_ones():
     stds = []
     for heads in ("dense", "low_rank"):
         nets = [make(seed=seed, heads=heads, rank=64, sizes=(20, 8, 1)) for seed in range(10)]
-        weights = [layer.weight.std(dim=(1, 2)).mean() for net in nets for layer in net.generate(th.randn(50, 20))[:1]]
-        stds.append(th.stack(weights).mean().item())
+        layers = [net.generate(th.randn(50, 20))[0] for net in nets]
+        stds.append(
+            [
+                th.stack([getattr(layer, part).std() for layer in layers]).mean().item()
+                for part in layers[0]._fields
+                if part in ("bias", "gain")
+            ]
+            + [th.stack([layer.weight.std() for layer in layers]).mean().item()]
+        )
     assert stds[0] == pytest.approx(stds[1], rel=0.1)
 
 

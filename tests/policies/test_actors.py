@@ -53,6 +53,27 @@ def test_mean_and_log_std_share_the_hidden_layer_and_log_std_is_bounded(env, alg
         actor.hypernetwork.heads.linear.bias[:] = 100
     _, log_std, _ = actor.get_action_dist_params(th.randn(4, 5))
     assert (log_std == 2).all()
+    with th.no_grad():
+        actor.hypernetwork.heads.linear.bias[:] = -100
+    assert actor.get_action_dist_params(th.zeros(4, 5))[1].max() == -20
+
+
+@pytest.mark.parametrize("heads", ["dense", "low_rank"])
+def test_log_std_starts_eight_times_narrower(env, heads):
+    actor = make_model(SAC, env, context_slice=(1, 3), network_kwargs={"heads": heads}).actor
+    mean, log_std = actor.hypernetwork.generate(th.randn(400, 2))[1].weight.split(2, dim=-1)
+    assert (mean.std() / log_std.std()).item() == pytest.approx(8, rel=0.15)
+
+
+def test_the_actors_network_changes_with_network_kwargs_unless_it_has_its_own(env):
+    kwargs = {"context_slice": (1, 3), "network_kwargs": {"dynamic_widths": [7]}}
+    assert make_model(TD3, env, **kwargs).actor.spec.dynamic_widths == (7,)
+    assert make_model(TD3, env, actor_network_kwargs={"n_blocks": 1}, **kwargs).actor.spec.dynamic_widths == (128,)
+
+
+def test_a_context_that_nobody_reads_is_mentioned(env):
+    with pytest.warns(UserWarning, match="A context was given that nobody reads apart"):
+        make_model(TD3, env, actor="mlp", context_slice=(1, 3))
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -149,6 +170,11 @@ GOAL_ENV = BitFlippingEnv(n_bits=3, continuous=True)
         ({"context_slice": (0, 5)}, r"context_slice must be \(start, end\) of a part of the 5 numbers, got \(0, 5\)"),
         ({"context_slice": (3, 6)}, "context_slice must be"),
         ({"context_slice": (1,)}, "context_slice must be"),
+        ({"context_slice": range(1, 3)}, r"two whole numbers, got range\(1, 3\)"),
+        ({"context_slice": slice(1, 3)}, r"two whole numbers, got slice\(1, 3, None\)"),
+        ({"context_slice": [1.0, 3.0]}, r"two whole numbers, got \[1.0, 3.0\]"),
+        ({"context_slice": 3}, "two whole numbers, got 3"),
+        ({"context_slice": "13"}, "two whole numbers, got '13'"),
         ({"actor": "mlp", "critic_context": "base"}, "critic_context='base' needs a context"),
         ({"context_slice": (1, 3), "critic_context": "side"}, "critic_context must be 'base', 'meta' or None, got 'side'"),
         ({"context_slice": (1, 3), "critic_context": "base", "critic": "mlp"}, "is for the critics 'sa_hyper', 'as_hyper'"),

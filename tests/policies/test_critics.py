@@ -4,7 +4,9 @@ from sb3_contrib import TQC
 from stable_baselines3 import SAC, TD3
 
 from sb3_hyper.networks.layers import EnsembleLinear
-from sb3_hyper.policies.critics import CRITICS, frozen, register_critic
+from sb3_hyper.networks.spec import resolve_spec
+from sb3_hyper.policies.critics import CRITICS, frozen, q_network_maker, register_critic
+from tests.conftest import PointEnv
 
 ALGORITHMS = [TD3, SAC, TQC]
 
@@ -33,6 +35,34 @@ def actor_step_values(model, obs, actions):
     if isinstance(model, TQC):
         return critic(obs, actions).mean(dim=2)
     return th.cat(critic(obs, actions), dim=1)
+
+
+COUNTS = {  # of one network, App. D.4: Hopper, HalfCheetah (as Walker2d), Ant, Ant with 27 observations
+    "sa_hyper": (7_748_610, 8_537_346, 9_086_210, 9_064_706),
+    "as_hyper": (9_845_762, 11_420_930, 36_087_042, 14_045_442),
+    "emb_hyper": (10_633_474, 12_995_074, 38_185_474, 16_143_874),
+    "mlp_small": (4_097, 6_401, 30_977, 9_473),
+    "mlp_large": (8_459_301, 8_485_401, 8_763_801, 8_520_201),
+    "resnet35": (4_609_537, 4_611_841, 4_636_417, 4_614_913),
+    "resnet_features": (6_186_251, 6_188_555, 6_213_131, 6_191_627),
+    "q_d2rl": (212_225, 221_441, 319_745, 233_729),
+}
+
+
+@pytest.mark.full_size
+@pytest.mark.parametrize("critic", COUNTS)
+def test_critics_have_the_papers_number_of_parameters(critic):
+    for sizes, expected in zip(((11, 3), (17, 6), (111, 8), (27, 8)), COUNTS[critic], strict=True):
+        with th.device("meta"):
+            network = q_network_maker(critic, resolve_spec("paper"))(*sizes, 2, 1)
+        n_shared = 5 if critic == "emb_hyper" else 0
+        assert sum(parameter.numel() for parameter in network.parameters()) - n_shared == 2 * expected
+
+
+@pytest.mark.parametrize(("sizes", "expected"), [((11, 3), 69_889), ((17, 6), 72_193), ((111, 8), 96_769), ((27, 8), 75_265)])
+def test_mlp_standard_has_the_papers_number_of_parameters(sizes, expected):
+    model = TD3("HyperPolicy", PointEnv(*sizes), buffer_size=1, policy_kwargs={"critic": "mlp"})
+    assert sum(parameter.numel() for parameter in model.critic.parameters()) == 2 * expected
 
 
 @pytest.mark.parametrize("critic", CRITICS)
@@ -179,6 +209,38 @@ def test_a_critic_of_ones_own_by_name(env, monkeypatch):
     assert isinstance(critic.q_network.members[1], Bilinear)
     with pytest.raises(ValueError, match="There is a critic named 'bilinear' already"):
         register_critic("bilinear", Bilinear)
+
+
+class OneNumber(Bilinear):
+    def __init__(self, state_dim, action_dim, n_outputs):
+        super().__init__(state_dim, action_dim, 1)
+
+
+def test_a_critic_of_ones_own_that_gives_something_else_is_named(env):
+    with pytest.raises(ValueError, match=r"must give \(batch, n_outputs\) = \(8, 25\) values, OneNumber gave \(8, 1\)"):
+        make_model(TQC, env, critic=OneNumber).learn(14)
+    network = Bilinear(5, 2, 1)
+    with pytest.raises(ValueError, match="must make a new network, got the same one again"):
+        make_model(TD3, env, critic=lambda *sizes: network)
+    with pytest.raises(ValueError, match="a function that makes a Q-network, got a Bilinear"):
+        make_model(TD3, env, critic=network)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_what_the_actors_step_skips_is_kept_with_the_model(env, algorithm, tmp_path):
+    model = make_model(algorithm, env, skip_parameter_gradients=False)
+    model.save(tmp_path / "model")
+    model.policy.save(tmp_path / "policy")
+    for policy in (algorithm.load(tmp_path / "model").policy, type(model.policy).load(tmp_path / "policy")):
+        assert policy.critic.skip_parameter_gradients is False
+    actions = th.rand(4, 2).requires_grad_()
+    sum(value.sum() for value in model.critic(th.randn(4, 5), actions)).backward()
+    assert any(parameter.grad is not None for parameter in model.critic.parameters())
+
+
+def test_xavier_leaves_the_features_extractor_alone(env):
+    kwargs = {"features_extractor_class": LinearExtractor, "critic": "mlp_small", "critic_init": "xavier"}
+    assert make_model(SAC, env, **kwargs).critic.features_extractor.net.bias.any()
 
 
 @pytest.mark.parametrize("critic", ["mlp", "mlp_small", "resnet_features", "q_d2rl", "sa_hyper"])
