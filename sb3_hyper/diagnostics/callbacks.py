@@ -107,7 +107,7 @@ class GradientAccuracyCallback(BaseCallback):
         self.records = Records(None if folder is None else Path(folder) / "gradient_accuracy.npz")
         self.records.go_on_from(self.num_timesteps)
         make_env = self.make_env or _registered(self.training_env.get_attr("spec")[0])
-        self._max_episode_steps = _check_env(make_env, self.horizon)
+        self._max_episode_steps = check_env(make_env, self.horizon)
         n_branches = self.n_states * (self.n_actions + 1)
         random_states = get_random_states()
         self._branches = make_branches(make_env, n_branches, self.n_processes)
@@ -342,8 +342,16 @@ def _registered(spec: Any) -> Callable[[], gym.Env]:
     return lambda: gym.make(spec)
 
 
-def _check_env(make_env: Callable[[], gym.Env], horizon: int | None) -> int:
-    """Whether the environment can be branched from; the length of an episode."""
+def check_env(make_env: Callable[[], gym.Env], horizon: int | None) -> int:
+    """
+    See whether an environment can be gone back to.
+
+    :param make_env: Makes it.
+    :param horizon: Length of rollouts, if that is limited.
+    :return: The length of an episode.
+    :raises ValueError: If neither episodes nor rollouts are limited.
+    :raises RuntimeError: If the environment does not repeat itself.
+    """
     env = make_env()
     spec = env.spec
     max_episode_steps = spec.max_episode_steps if spec is not None else None

@@ -15,6 +15,7 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from sb3_hyper.common.figures import INK
 from sb3_hyper.common.files import replacing
 from sb3_hyper.experiments import study_plots
 from sb3_hyper.experiments.normalisation import RANDOM_RETURNS
@@ -108,7 +109,7 @@ def inline_svg(figure: Figure, prefix: str) -> Markup:
     svg = re.sub(r"^.*?(?=<svg)", "", file.getvalue(), flags=re.DOTALL)  # XML's declarations have no place in a page
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
-    return Markup(svg.replace(study_plots.INK, "currentColor"))
+    return Markup(svg.replace(INK, "currentColor"))
 
 
 def _pictures(runs: StudyRuns) -> Iterator[Picture]:

@@ -11,23 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
+from sb3_hyper.common.figures import GREY, INK, PALETTE, finish, plain
 from sb3_hyper.experiments.results import RunResult
 from sb3_hyper.experiments.statistics import Statistic, common_curves, interquartile_mean, performance_profile
 from sb3_hyper.experiments.study_runs import StudyRuns, count, estimate, final, mean
 
-INK = "#2b2b2b"  # of text, axes and the baseline; a page may replace it by its own
-GREY = "#7f7f7f"
-# Okabe and Ito's palette without yellow and black, its two light colours darkened: each stands out from white and from
-# black by 3 : 1. The dashes tell the pairs apart that are alike to the colour-blind, such as orange and ochre.
-DASHES = (0, (4.5, 1.2))
-PALETTE = (
-    ("#0072b2", "-"),
-    ("#d55e00", "-"),
-    ("#009e73", "-"),
-    ("#c465a0", DASHES),
-    ("#b98300", DASHES),
-    ("#3a97d0", DASHES),
-)
 N_POINTS = 100  # of a curve against time
 
 Style = dict[str, Any]
@@ -88,7 +76,7 @@ def learning_curves(runs: StudyRuns, variants: Sequence[str], against: Literal["
             n_points = None if against == "steps" else N_POINTS
             x, curves = common_curves(positions, [run.curve for run in cell], n_points)
             _draw(axes, x, [curves], mean, styles(runs)[variant])
-        _finish(axes, y_label="" if index % n_columns else "Return", title=environment)
+        finish(axes, y_label="" if index % n_columns else "Return", title=environment)
         axes.set_xlim(left=0)
         if against == "steps":
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -112,7 +100,7 @@ def sample_efficiency(runs: StudyRuns, variants: Sequence[str]) -> Figure:
     for variant in variants:
         steps, tasks = runs.normalised_curves(variant)
         _draw(axes, steps, tasks, interquartile_mean, styles(runs)[variant])
-    _finish(axes, "Environment steps", "IQM of normalised return")
+    finish(axes, "Environment steps", "IQM of normalised return")
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     _legend(figure, runs, {variant: _seeds(runs, _cells(runs, variant)) for variant in variants})
@@ -134,7 +122,7 @@ def profile(runs: StudyRuns, variants: Sequence[str]) -> Figure:
     axes = figure.subplots()
     for variant, tasks in scores.items():
         _draw(axes, thresholds, tasks, lambda pooled: performance_profile([pooled], thresholds), styles(runs)[variant])
-    _finish(axes, "Normalised final score τ", "Share of runs above τ")
+    finish(axes, "Normalised final score τ", "Share of runs above τ")
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     _legend(figure, runs, {variant: _seeds(runs, _cells(runs, variant)) for variant in variants})
@@ -158,7 +146,7 @@ def improvement(runs: StudyRuns, variants: Sequence[str]) -> Figure:
         axes.plot([low, high], [row, row], color=colour, linewidth=5, alpha=0.45, solid_capstyle="butt")
         axes.plot(value, row, marker="o", markersize=7, color=colour)
     labels = [_label(runs, variant, _seeds(runs, _cells(runs, variant))) for variant in variants]
-    _finish(axes, "Probability of a higher final score")
+    finish(axes, "Probability of a higher final score")
     axes.set_yticks(range(len(variants)), [textwrap.fill(label, 36) for label in labels], fontsize="small")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -176,19 +164,6 @@ def _draw(axes: Axes, x: np.ndarray, tasks: Sequence[np.ndarray], statistic: Sta
     axes.plot(x, curve.value, **style, linewidth=1.7, marker="o" if len(x) == 1 else None, markersize=4)
 
 
-def _finish(axes: Axes, x_label: str = "", y_label: str = "", title: str = "") -> None:
-    axes.set_xlabel(x_label, color=INK)
-    axes.set_ylabel(y_label, color=INK)
-    axes.set_title(_plain(title), color=INK, fontsize="medium", fontweight="bold", loc="left")
-    axes.tick_params(colors=INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["bottom", "left"]].set_color(INK)
-    axes.grid(color=GREY, alpha=0.25, linewidth=0.6)
-    axes.set_axisbelow(True)
-    for background in (axes.patch, axes.figure.patch):
-        background.set_visible(False)
-
-
 def _legend(figure: Figure, runs: StudyRuns, seeds: dict[str, str]) -> None:
     labels = [_label(runs, variant, text) for variant, text in seeds.items()]
     handles = [Line2D([], [], **styles(runs)[variant], linewidth=2.2) for variant in seeds]
@@ -199,7 +174,7 @@ def _legend(figure: Figure, runs: StudyRuns, seeds: dict[str, str]) -> None:
 
 
 def _label(runs: StudyRuns, variant: str, seeds: str) -> str:
-    return f"{_plain(runs.study.variants[variant].label)} ({seeds})"
+    return f"{plain(runs.study.variants[variant].label)} ({seeds})"
 
 
 def _cells(runs: StudyRuns, variant: str) -> list[list[RunResult]]:
@@ -215,8 +190,3 @@ def _seeds(runs: StudyRuns, cells: Sequence[Sequence[RunResult]]) -> str:
 def _time_unit(runs: Sequence[RunResult]) -> tuple[str, int]:
     longest = max(float(run.cpu_seconds[-1]) for run in runs)
     return ("hours", 3600) if longest > 7200 else ("minutes", 60) if longest > 120 else ("seconds", 1)
-
-
-def _plain(text: str) -> str:
-    """One line, in which no dollar sign starts a formula."""
-    return " ".join(text.split()).replace("$", r"\$")
