@@ -4,6 +4,7 @@ How accurate a critic is where its policy acts: its action gradient and its valu
 
 import time
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +23,8 @@ class Accuracy:
         Fig. 8): below one where the critic is not linear over the samples, ``(n_states,)``
     :param noise_floor: Of two fits to the returns that share no sample, ``(n_states,)``
     :param rank: Directions in which the sampled actions vary, ``(n_states,)``
-    :param value: What the first critic says of the policy's action, in the units of training's rewards, ``(n_states,)``
+    :param value: What the first critic says of the policy's action, in the units of the environment's
+        rewards, ``(n_states,)``
     :param policy_return: What following the policy gave, ``(n_states,)``
     :param terminated: Share of a state's branches that ended for good, ``(n_states,)``
     :param env_steps: Environment steps spent, of all states together.
@@ -45,6 +47,65 @@ class Accuracy:
         :return: Names of the fields.
         """
         return [field.name for field in fields(cls)]
+
+
+class Bias(NamedTuple):
+    """
+    Values and returns.
+
+    :param value: What the first critic says of the policy's action, in the units of the environment's rewards,
+        ``(n_states,)``
+    :param policy_return: What following the policy gave, ``(n_states,)``
+    :param env_steps: Environment steps spent.
+    :param seconds: Time spent.
+    """
+
+    value: np.ndarray
+    policy_return: np.ndarray
+    env_steps: int
+    seconds: float
+
+
+def measure_bias(
+    agent: Agent,
+    branches: Branches,
+    rng: np.random.Generator,
+    max_episode_steps: int,
+    n_states: int = 50,
+    horizon: int | None = None,
+) -> Bias:
+    """
+    Measure a critic's values where its policy acts.
+
+    :param agent: The model.
+    :param branches: ``n_states`` branches of the environment.
+    :param rng: Random generator.
+    :param max_episode_steps: Length of an episode.
+    :param n_states: Number of states, drawn from the policy's own rollouts.
+    :param horizon: Steps after which a rollout ends; None: when its episode does.
+    :return: The measurement.
+    """
+    start = time.perf_counter()
+    snapshots, env_steps = sample_states(branches, agent.act, n_states, max_episode_steps, rng)
+    observations = stack([snapshot.observation for snapshot in snapshots])
+    actions = agent.actions(observations)
+    result = monte_carlo_returns(
+        branches,
+        snapshots,
+        np.arange(n_states),
+        agent.to_env(actions),
+        agent.act,
+        agent.model.gamma,
+        horizon=horizon,
+        bootstrap=agent.time_out_values,
+        reward_scale=agent.reward_scale,
+    )
+    return Bias(
+        value=agent.values(observations, actions)[0] / agent.reward_scale,
+        policy_return=result.returns / agent.reward_scale,
+        env_steps=env_steps + int(result.n_steps.sum()),
+        seconds=time.perf_counter() - start,
+    )
 
 
 def measure_accuracy(

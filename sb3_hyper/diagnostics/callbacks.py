@@ -11,7 +11,7 @@ import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_hyper.common.random_states import get_random_states, set_random_states
-from sb3_hyper.diagnostics.accuracy import Accuracy, measure_accuracy
+from sb3_hyper.diagnostics.accuracy import Accuracy, measure_accuracy, measure_bias
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.diagnostics.gradients import learnable_share
 from sb3_hyper.diagnostics.records import Records
@@ -42,28 +42,22 @@ class LearningRateCallback(BaseCallback):
         return True
 
 
-class GradientAccuracyCallback(BaseCallback):
+class RolloutCallback(BaseCallback):
     """
-    Is the critic's action gradient right? Compares it, where the policy acts, with one that is fitted to Monte-Carlo returns
-    (Sec. 3.2 and App. B of the paper), for any off-policy model with continuous actions.
+    What callbacks have in common that let the policy run in environments of their own.
 
-    Logged under ``gradient/`` and, as the difference of values and returns, ``bias/``: see
-    :class:`~sb3_hyper.diagnostics.accuracy.Accuracy`. Every measurement is kept in ``gradient_accuracy.npz``.
+    They measure before the first update and after every ``eval_freq`` steps, and training goes on as if they had not. Their
+    random numbers depend on ``seed`` and the step alone.
 
-    Measurements take place before the first update and after every ``eval_freq`` steps, in environments of their own, and
-    training goes on as if they had not been. Their random numbers depend on ``seed`` and the step alone.
-
+    :param file_name: Name of the file that keeps the measurements.
+    :param n_branches: Environments that run side by side.
     :param make_env: Makes an environment like that of training; None: what training's environment is registered as.
     :param eval_freq: Steps between measurements.
-    :param n_states: Number of states.
-    :param n_actions: Actions per state.
-    :param action_std: Standard deviation of the perturbed actions, where actions are scaled to [-1, 1].
-    :param action_repeat: Steps for which a perturbed action is taken.
     :param horizon: Steps after which a rollout ends; None: when its episode does.
     :param n_processes: Processes to spread the rollouts over; with more than one, a script needs an
         ``if __name__ == "__main__"``.
     :param log_path: Folder of the file; None: the logger's, if it has one.
-    :param seed: Seed of states and perturbations.
+    :param seed: Seed of the measurements.
     :param verbose: Verbosity: 1 prints each measurement.
     :raises ValueError: If the model has no critic of continuous actions, the environment no time limit, or a number is not
         positive.
@@ -71,29 +65,23 @@ class GradientAccuracyCallback(BaseCallback):
 
     def __init__(
         self,
-        make_env: Callable[[], gym.Env] | None = None,
-        eval_freq: int = 10_000,
-        n_states: int = 15,
-        n_actions: int = 15,
-        action_std: float = 0.3,
-        action_repeat: int = 3,
-        horizon: int | None = None,
-        n_processes: int = 1,
-        log_path: str | Path | None = None,
-        seed: int = 0,
-        verbose: int = 0,
+        file_name: str,
+        n_branches: int,
+        make_env: Callable[[], gym.Env] | None,
+        eval_freq: int,
+        horizon: int | None,
+        n_processes: int,
+        log_path: str | Path | None,
+        seed: int,
+        verbose: int,
     ) -> None:
         super().__init__(verbose)
-        numbers = {"eval_freq": eval_freq, "n_states": n_states, "action_repeat": action_repeat, "n_processes": n_processes}
-        for name, number in numbers.items():
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
-        if n_actions < 4:
-            raise ValueError(f"n_actions must be at least 4, two for each half of the noise floor, got {n_actions}")
+        _check_positive(eval_freq=eval_freq, n_processes=n_processes, horizon=1 if horizon is None else horizon)
+        self.file_name = file_name
+        self.n_branches = n_branches
         self.make_env = make_env
         self.eval_freq = eval_freq
-        self.n_states, self.n_actions = n_states, n_actions
-        self.action_std, self.action_repeat, self.horizon = action_std, action_repeat, horizon
+        self.horizon = horizon
         self.n_processes = n_processes
         self.log_path = log_path
         self.seed = seed
@@ -104,13 +92,12 @@ class GradientAccuracyCallback(BaseCallback):
     def _on_training_start(self) -> None:
         self.agent = Agent(self.model)
         folder = self.log_path if self.log_path is not None else self.logger.get_dir()
-        self.records = Records(None if folder is None else Path(folder) / "gradient_accuracy.npz")
+        self.records = Records(None if folder is None else Path(folder) / self.file_name)
         self.records.go_on_from(self.num_timesteps)
         make_env = self.make_env or _registered(self.training_env.get_attr("spec")[0])
-        self._max_episode_steps = check_env(make_env, self.horizon)
-        n_branches = self.n_states * (self.n_actions + 1)
+        self.max_episode_steps = check_env(make_env, self.horizon)
         random_states = get_random_states()
-        self._branches = make_branches(make_env, n_branches, self.n_processes)
+        self._branches = make_branches(make_env, self.n_branches, self.n_processes)
         set_random_states(random_states)
         measured = int(self.records.rows[-1]["timesteps"]) if self.records.rows else None
         self._next = 0 if measured is None else (measured // self.eval_freq + 1) * self.eval_freq
@@ -131,38 +118,210 @@ class GradientAccuracyCallback(BaseCallback):
             self._branches.close()
             self._branches = None
 
-    def measure(self) -> Accuracy:
-        """
-        Measure now, log and store.
-
-        :return: The measurement.
-        """
+    def measure(self) -> None:
+        """Measure now, log and store."""
         assert self._branches is not None
         random_states, training = get_random_states(), self.model.policy.training
+        rng = np.random.default_rng([self.seed, self.num_timesteps])
+        stored, logged = self._measure(self._branches, rng)
+        set_random_states(random_states)
+        self.model.policy.set_training_mode(training)
+        self.records.add(self.num_timesteps, **stored)
+        for name, value in logged.items():
+            self.logger.record(name, value)
+
+    def _measure(self, branches: Branches, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
+        """What to store, and what to log."""
+        raise NotImplementedError
+
+
+class GradientAccuracyCallback(RolloutCallback):
+    """
+    Is the critic's action gradient right? Compares it, where the policy acts, with one that is fitted to Monte-Carlo returns
+    (Sec. 3.2 and App. B of the paper), for any off-policy model with continuous actions.
+
+    Logged under ``gradient/`` and, as the difference of values and returns, ``bias/``: see
+    :class:`~sb3_hyper.diagnostics.accuracy.Accuracy`. Every measurement is kept in ``gradient_accuracy.npz``.
+
+    :param make_env: As in :class:`RolloutCallback`, like all that follow the next four.
+    :param eval_freq: Steps between measurements.
+    :param n_states: Number of states.
+    :param n_actions: Actions per state.
+    :param action_std: Standard deviation of the perturbed actions, where actions are scaled to [-1, 1].
+    :param action_repeat: Steps for which a perturbed action is taken.
+    :param horizon: Steps after which a rollout ends.
+    :param n_processes: Processes to spread the rollouts over.
+    :param log_path: Folder of the file.
+    :param seed: Seed of states and perturbations.
+    :param verbose: Verbosity: 1 prints each measurement.
+    :raises ValueError: As :class:`RolloutCallback`.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable[[], gym.Env] | None = None,
+        eval_freq: int = 10_000,
+        n_states: int = 15,
+        n_actions: int = 15,
+        action_std: float = 0.3,
+        action_repeat: int = 3,
+        horizon: int | None = None,
+        n_processes: int = 1,
+        log_path: str | Path | None = None,
+        seed: int = 0,
+        verbose: int = 0,
+    ) -> None:
+        _check_positive(n_states=n_states, action_repeat=action_repeat)
+        if n_actions < 4:
+            raise ValueError(f"n_actions must be at least 4, two for each half of the noise floor, got {n_actions}")
+        self.n_states, self.n_actions = n_states, n_actions
+        self.action_std, self.action_repeat = action_std, action_repeat
+        n_branches = n_states * (n_actions + 1)
+        where = (make_env, eval_freq, horizon, n_processes, log_path, seed, verbose)
+        super().__init__("gradient_accuracy.npz", n_branches, *where)
+
+    def _measure(self, branches: Branches, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
         accuracy = measure_accuracy(
             self.agent,
-            self._branches,
-            np.random.default_rng([self.seed, self.num_timesteps]),
-            self._max_episode_steps,
+            branches,
+            rng,
+            self.max_episode_steps,
             self.n_states,
             self.n_actions,
             self.action_std,
             self.action_repeat,
             self.horizon,
         )
-        set_random_states(random_states)
-        self.model.policy.set_training_mode(training)
-        self.records.add(self.num_timesteps, **{name: getattr(accuracy, name) for name in Accuracy.names()})
-        summary = summarise(accuracy, self.agent.model.action_space.shape[0])  # type: ignore[index]
-        for name, value in summary.items():
-            self.logger.record(name, value)
+        summary = summarise(accuracy, int(np.prod(self.agent.model.action_space.shape or ())))
         if self.verbose > 0:
             cosine, floor = summary["gradient/cosine_mean"], summary["gradient/noise_floor_mean"]
             print(
                 f"{self.num_timesteps} steps: cosine of the action gradient {cosine:.2f}, of two halves of the samples "
                 f"{floor:.2f} ({accuracy.env_steps} environment steps, {accuracy.seconds:.0f} s)"
             )
-        return accuracy
+        return {name: getattr(accuracy, name) for name in Accuracy.names()}, summary
+
+
+class CriticBiasCallback(RolloutCallback):
+    """
+    Does the critic promise too much? Its value of the policy's action against the discounted return of following the policy,
+    from states of the policy's own rollouts. (:class:`GradientAccuracyCallback` measures that too; this is cheaper.)
+
+    Logged under ``bias/``: mean and standard deviation of value minus return, the mean return and value, and the
+    correlation of the two; kept in ``critic_bias.npz``. SAC's and TQC's values hold the entropy bonus, returns do not.
+
+    :param make_env: As in :class:`RolloutCallback`, like all others but the next two.
+    :param eval_freq: Steps between measurements.
+    :param n_states: Number of states.
+    :param horizon: Steps after which a rollout ends.
+    :param n_processes: Processes to spread the rollouts over.
+    :param log_path: Folder of the file.
+    :param seed: Seed of the states.
+    :param verbose: Verbosity: 1 prints each measurement.
+    :raises ValueError: As :class:`RolloutCallback`.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable[[], gym.Env] | None = None,
+        eval_freq: int = 10_000,
+        n_states: int = 50,
+        horizon: int | None = None,
+        n_processes: int = 1,
+        log_path: str | Path | None = None,
+        seed: int = 0,
+        verbose: int = 0,
+    ) -> None:
+        _check_positive(n_states=n_states)
+        self.n_states = n_states
+        super().__init__("critic_bias.npz", n_states, make_env, eval_freq, horizon, n_processes, log_path, seed, verbose)
+
+    def _measure(self, branches: Branches, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
+        bias = measure_bias(self.agent, branches, rng, self.max_episode_steps, self.n_states, self.horizon)
+        difference = bias.value - bias.policy_return
+        spread = bias.value.std() * bias.policy_return.std()
+        logged = {
+            "bias/mean": float(difference.mean()),
+            "bias/std": float(difference.std()),
+            "bias/return_mean": float(bias.policy_return.mean()),
+            "bias/value_mean": float(bias.value.mean()),
+            "bias/correlation": float(np.corrcoef(bias.value, bias.policy_return)[0, 1]) if spread > 0 else float("nan"),
+            "bias/env_steps": bias.env_steps,
+            "bias/seconds": bias.seconds,
+        }
+        if self.verbose > 0:
+            print(f"{self.num_timesteps} steps: value minus return {logged['bias/mean']:.3g} +/- {logged['bias/std']:.3g}")
+        return bias._asdict(), logged
+
+
+class GradientNormCallback(BaseCallback):
+    """
+    How large the gradients of actor and critic are, and how much of them is signal.
+
+    Logged as ``gradient_norm/actor`` and ``gradient_norm/critic``: the mean norm of the gradients that the optimizers used
+    since the last time, and under ``gradient_signal/`` the norm of their mean divided by that: 1 if all steps point the same
+    way, about ``1 / sqrt(n)`` if n steps have nothing in common. Read where an optimizer steps: afterwards, ``.grad`` of a
+    critic may hold what the actor's step left there.
+
+    :param log_freq: Environment steps between logs.
+    :param verbose: Verbosity.
+    """
+
+    def __init__(self, log_freq: int = 1000, verbose: int = 0) -> None:
+        super().__init__(verbose)
+        _check_positive(log_freq=log_freq)
+        self.log_freq = log_freq
+        self._handles: list[Any] = []
+        self._norms: dict[str, list[th.Tensor]] = {}
+        self._sums: dict[str, list[th.Tensor]] = {}
+        self._last_log = 0
+
+    def _on_training_start(self) -> None:
+        self._last_log = self.num_timesteps
+        for name in ("actor", "critic"):
+            network = getattr(self.model.policy, name, None)
+            if network is not None:
+                self._norms[name], self._sums[name] = [], []
+                self._handles.append(network.optimizer.register_step_pre_hook(self._watch(name)))
+
+    def _watch(self, name: str) -> Callable[..., None]:
+        def look(optimizer: th.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            gradients = [
+                parameter.grad.detach()
+                for group in optimizer.param_groups
+                for parameter in group["params"]
+                if parameter.grad is not None
+            ]
+            self._norms[name].append(_norm(gradients))
+            if self._sums[name]:
+                th._foreach_add_(self._sums[name], gradients)
+            else:
+                self._sums[name] = [gradient.clone() for gradient in gradients]
+
+        return look
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps - self._last_log >= self.log_freq:
+            self._log()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        self._log()
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _log(self) -> None:
+        self._last_log = self.num_timesteps
+        for name, norms in self._norms.items():
+            if norms:
+                mean_norm = float(th.stack(norms).mean())
+                of_mean = float(_norm(self._sums[name])) / len(norms)
+                self.logger.record(f"gradient_norm/{name}", mean_norm)
+                self.logger.record(f"gradient_signal/{name}", of_mean / mean_norm if mean_norm > 0 else float("nan"))
+            self._norms[name], self._sums[name] = [], []
 
 
 class DynamicWeightsCallback(BaseCallback):
@@ -321,6 +480,16 @@ def summarise(accuracy: Accuracy, action_dim: int) -> dict[str, float]:
         "gradient/env_steps": accuracy.env_steps,
         "gradient/seconds": accuracy.seconds,
     }
+
+
+def _check_positive(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
+
+
+def _norm(tensors: list[th.Tensor]) -> th.Tensor:
+    return th.stack(th._foreach_norm(tensors)).norm() if tensors else th.zeros(())
 
 
 def _mean(values: np.ndarray) -> float:

@@ -11,9 +11,9 @@ from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_hyper.diagnostics.accuracy import measure_accuracy
+from sb3_hyper.diagnostics.accuracy import measure_accuracy, measure_bias
 from sb3_hyper.diagnostics.agents import Agent
-from sb3_hyper.diagnostics.callbacks import GradientAccuracyCallback
+from sb3_hyper.diagnostics.callbacks import CriticBiasCallback, GradientAccuracyCallback, GradientNormCallback
 from sb3_hyper.diagnostics.records import load_records
 from sb3_hyper.diagnostics.rollouts import LocalBranches
 from tests.conftest import PointEnv
@@ -166,6 +166,48 @@ def test_the_registered_environment_is_found_without_help():
     assert len(callback.records.rows) == 1
 
 
+@pytest.mark.parametrize("name", ["stock TD3", "SAC", "TQC"])
+def test_the_other_callbacks_leave_no_trace_either(name, tmp_path):
+    weights = []
+    bias = CriticBiasCallback(lambda: gym.make("Pendulum-v1"), 15, n_states=3, horizon=5, log_path=tmp_path, verbose=1)
+    for callback in (None, [bias, GradientNormCallback(log_freq=10)]):
+        model = MODELS[name](make_vec_env("Pendulum-v1", seed=0)).learn(50, callback)
+        weights.append(model.policy.state_dict())
+    assert all(th.equal(one, weights[1][key]) for key, one in weights[0].items())
+    records = load_records(tmp_path / "critic_bias.npz")
+    assert records["timesteps"].tolist() == [0, 15, 30, 45]
+    assert records["value"].shape == records["policy_return"].shape == (4, 3)
+
+
+def test_values_equal_returns_where_they_should():
+    agent = make_agent(TrueQ, gamma=0.0)
+    bias = measure_bias(agent, LocalBranches(Bandits, 20), np.random.default_rng(0), 10, n_states=20)
+    np.testing.assert_allclose(bias.value, bias.policy_return, atol=1e-6)
+
+
+def test_gradient_norms_are_those_of_the_steps(tmp_path):
+    model = MODELS["stock SAC"](make_vec_env("Pendulum-v1", seed=0))
+    model.set_logger(configure(str(tmp_path), ["csv"]))
+    seen = []
+
+    def keep(optimizer, args, kwargs):
+        seen.append(th.cat([parameter.grad.flatten() for parameter in model.critic.parameters()]))
+
+    model.critic.optimizer.register_step_pre_hook(keep)
+    model.learn(30, GradientNormCallback(log_freq=1000))
+    assert len(seen) == 10
+    gradients = th.stack(seen)
+    logged = model.logger.name_to_value
+    mean_norm = gradients.norm(dim=1).mean().item()
+    assert logged["gradient_norm/critic"] == pytest.approx(mean_norm, rel=1e-5)
+    assert logged["gradient_signal/critic"] == pytest.approx(gradients.mean(0).norm().item() / mean_norm, rel=1e-4)
+    assert logged["gradient_norm/actor"] > 0
+    model.logger.close()
+    model.train(1, 8)
+    assert model.critic.optimizer._optimizer_step_pre_hooks  # ours of this test; the callback's are gone
+    assert len(model.critic.optimizer._optimizer_step_pre_hooks) == 1
+
+
 class Halving(gym.RewardWrapper):
     def reward(self, reward):
         return reward / 2
@@ -203,3 +245,6 @@ def test_what_cannot_be_measured_is_said():
     for kwargs in ({"eval_freq": 0}, {"n_states": 0}, {"n_actions": 3}):
         with pytest.raises(ValueError, match="must be at least"):
             GradientAccuracyCallback(**kwargs)
+    for callback in (CriticBiasCallback, GradientNormCallback):
+        with pytest.raises(ValueError, match="must be at least 1, got 0"):
+            callback(**{"log_freq" if callback is GradientNormCallback else "n_states": 0})
