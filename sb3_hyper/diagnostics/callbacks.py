@@ -42,12 +42,72 @@ class LearningRateCallback(BaseCallback):
         return True
 
 
-class RolloutCallback(BaseCallback):
+class MeasuringCallback(BaseCallback):
     """
-    What callbacks have in common that let the policy run in environments of their own.
+    What callbacks have in common that measure every so many steps, log, and keep every measurement in a file.
 
-    They measure before the first update and after every ``eval_freq`` steps, and training goes on as if they had not. Their
-    random numbers depend on ``seed`` and the step alone.
+    Training goes on as if they had not measured. Their random numbers depend on ``seed`` and the step alone, so that a run
+    that was interrupted measures what an uninterrupted one does.
+
+    :param file_name: Name of the file.
+    :param eval_freq: Steps between measurements.
+    :param log_path: Folder of the file; None: the logger's, if it has one.
+    :param seed: Seed of the measurements.
+    :param verbose: Verbosity: 1 prints each measurement.
+    :raises ValueError: If ``eval_freq`` is not positive.
+    """
+
+    first_step = 0  # of the first measurement
+
+    def __init__(self, file_name: str, eval_freq: int, log_path: str | Path | None, seed: int, verbose: int) -> None:
+        super().__init__(verbose)
+        _check_positive(eval_freq=eval_freq)
+        self.file_name = file_name
+        self.eval_freq = eval_freq
+        self.log_path = log_path
+        self.seed = seed
+        self.records = Records(None)
+        self._next = self.first_step
+
+    def _on_training_start(self) -> None:
+        folder = self.log_path if self.log_path is not None else self.logger.get_dir()
+        self.records = Records(None if folder is None else Path(folder) / self.file_name)
+        self.records.go_on_from(self.num_timesteps)
+        measured = int(self.records.rows[-1]["timesteps"]) if self.records.rows else None
+        self._next = self.first_step if measured is None else (measured // self.eval_freq + 1) * self.eval_freq
+
+    def _on_rollout_start(self) -> None:
+        # the networks are those that the last train() left
+        if self.num_timesteps >= self._next:
+            self.measure()
+            self._next = (self.num_timesteps // self.eval_freq + 1) * self.eval_freq
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        self._on_rollout_start()
+
+    def measure(self) -> None:
+        """Measure now, log and store."""
+        random_states, training = get_random_states(), self.model.policy.training
+        self.model.policy.set_training_mode(False)
+        stored, logged = self._measure(np.random.default_rng([self.seed, self.num_timesteps]))
+        set_random_states(random_states)
+        self.model.policy.set_training_mode(training)
+        self.records.add(self.num_timesteps, **stored)
+        for name, value in logged.items():
+            self.logger.record(name, value)
+
+    def _measure(self, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
+        """What to store, and what to log."""
+        raise NotImplementedError
+
+
+class RolloutCallback(MeasuringCallback):
+    """
+    What callbacks have in common that let the policy run in environments of their own, before the first update and after
+    every ``eval_freq`` steps.
 
     :param file_name: Name of the file that keeps the measurements.
     :param n_branches: Environments that run side by side.
@@ -63,6 +123,8 @@ class RolloutCallback(BaseCallback):
         positive.
     """
 
+    branches: Branches
+
     def __init__(
         self,
         file_name: str,
@@ -75,64 +137,25 @@ class RolloutCallback(BaseCallback):
         seed: int,
         verbose: int,
     ) -> None:
-        super().__init__(verbose)
-        _check_positive(eval_freq=eval_freq, n_processes=n_processes, horizon=1 if horizon is None else horizon)
-        self.file_name = file_name
+        super().__init__(file_name, eval_freq, log_path, seed, verbose)
+        _check_positive(n_processes=n_processes, horizon=1 if horizon is None else horizon)
         self.n_branches = n_branches
         self.make_env = make_env
-        self.eval_freq = eval_freq
         self.horizon = horizon
         self.n_processes = n_processes
-        self.log_path = log_path
-        self.seed = seed
-        self.records = Records(None)
-        self._branches: Branches | None = None
-        self._next = 0
 
     def _on_training_start(self) -> None:
+        super()._on_training_start()
         self.agent = Agent(self.model)
-        folder = self.log_path if self.log_path is not None else self.logger.get_dir()
-        self.records = Records(None if folder is None else Path(folder) / self.file_name)
-        self.records.go_on_from(self.num_timesteps)
         make_env = self.make_env or _registered(self.training_env.get_attr("spec")[0])
         self.max_episode_steps = check_env(make_env, self.horizon)
         random_states = get_random_states()
-        self._branches = make_branches(make_env, self.n_branches, self.n_processes)
+        self.branches = make_branches(make_env, self.n_branches, self.n_processes)
         set_random_states(random_states)
-        measured = int(self.records.rows[-1]["timesteps"]) if self.records.rows else None
-        self._next = 0 if measured is None else (measured // self.eval_freq + 1) * self.eval_freq
-
-    def _on_rollout_start(self) -> None:
-        # the networks are those that the last train() left
-        if self.num_timesteps >= self._next:
-            self.measure()
-            self._next = (self.num_timesteps // self.eval_freq + 1) * self.eval_freq
-
-    def _on_step(self) -> bool:
-        return True
 
     def _on_training_end(self) -> None:
-        if self.num_timesteps >= self._next:
-            self.measure()
-        if self._branches is not None:
-            self._branches.close()
-            self._branches = None
-
-    def measure(self) -> None:
-        """Measure now, log and store."""
-        assert self._branches is not None
-        random_states, training = get_random_states(), self.model.policy.training
-        rng = np.random.default_rng([self.seed, self.num_timesteps])
-        stored, logged = self._measure(self._branches, rng)
-        set_random_states(random_states)
-        self.model.policy.set_training_mode(training)
-        self.records.add(self.num_timesteps, **stored)
-        for name, value in logged.items():
-            self.logger.record(name, value)
-
-    def _measure(self, branches: Branches, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
-        """What to store, and what to log."""
-        raise NotImplementedError
+        super()._on_training_end()
+        self.branches.close()
 
 
 class GradientAccuracyCallback(RolloutCallback):
@@ -180,10 +203,10 @@ class GradientAccuracyCallback(RolloutCallback):
         where = (make_env, eval_freq, horizon, n_processes, log_path, seed, verbose)
         super().__init__("gradient_accuracy.npz", n_branches, *where)
 
-    def _measure(self, branches: Branches, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
+    def _measure(self, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
         accuracy = measure_accuracy(
             self.agent,
-            branches,
+            self.branches,
             rng,
             self.max_episode_steps,
             self.n_states,
@@ -236,8 +259,8 @@ class CriticBiasCallback(RolloutCallback):
         self.n_states = n_states
         super().__init__("critic_bias.npz", n_states, make_env, eval_freq, horizon, n_processes, log_path, seed, verbose)
 
-    def _measure(self, branches: Branches, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
-        bias = measure_bias(self.agent, branches, rng, self.max_episode_steps, self.n_states, self.horizon)
+    def _measure(self, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
+        bias = measure_bias(self.agent, self.branches, rng, self.max_episode_steps, self.n_states, self.horizon)
         difference = bias.value - bias.policy_return
         spread = bias.value.std() * bias.policy_return.std()
         logged = {
@@ -324,24 +347,25 @@ class GradientNormCallback(BaseCallback):
             self._norms[name], self._sums[name] = [], []
 
 
-class DynamicWeightsCallback(BaseCallback):
+class DynamicWeightsCallback(MeasuringCallback):
     """
     How the generated weights are distributed (App. E of the paper: Figs. 10, 11 and Table 2), for every hypernetwork of a
     policy, critic or actor.
 
     Logged under ``weights/``: for each layer the standard deviation of the weights over everything, that part of it that the
     meta variable makes, the largest weight, and the total-variation distance to the weights that PyTorch gives an ordinary
-    network of the dynamic network's shape. Histograms are kept in ``dynamic_weights.npz``, on bins that are fixed by the
-    first measurement and widen with the weights: the edges are stored with each row.
+    network of the dynamic network's shape. Histograms, with their bins, are kept in ``dynamic_weights.npz``.
 
     :param eval_freq: Steps between measurements.
     :param n_states: Number of observations, drawn from the replay buffer.
     :param n_bins: Number of bins.
     :param log_path: Folder of the file; None: the logger's, if it has one.
     :param seed: Seed of the states drawn, and of the ordinary network.
-    :param verbose: Verbosity.
-    :raises ValueError: If the policy has no hypernetwork.
+    :param verbose: Verbosity: 1 prints each measurement.
+    :raises ValueError: If the policy has no hypernetwork, or a number is not positive.
     """
+
+    first_step = 1  # there is an observation to look at
 
     def __init__(
         self,
@@ -352,16 +376,13 @@ class DynamicWeightsCallback(BaseCallback):
         seed: int = 0,
         verbose: int = 0,
     ) -> None:
-        super().__init__(verbose)
-        self.eval_freq = eval_freq
+        _check_positive(n_states=n_states, n_bins=n_bins)
+        super().__init__("dynamic_weights.npz", eval_freq, log_path, seed, verbose)
         self.n_states = n_states
         self.n_bins = n_bins
-        self.log_path = log_path
-        self.seed = seed
-        self.records = Records(None)
-        self._next = 0
 
     def _on_training_start(self) -> None:
+        super()._on_training_start()
         self.networks = {
             name: network
             for name, network in find_hypernetworks(self.model.policy).items()
@@ -369,30 +390,11 @@ class DynamicWeightsCallback(BaseCallback):
         }
         if not self.networks:
             raise ValueError(f"{type(self.model.policy).__name__} has no hypernetwork whose weights could be looked at")
-        folder = self.log_path if self.log_path is not None else self.logger.get_dir()
-        self.records = Records(None if folder is None else Path(folder) / "dynamic_weights.npz")
-        self.records.go_on_from(self.num_timesteps)
-        measured = int(self.records.rows[-1]["timesteps"]) if self.records.rows else None
-        self._next = 1 if measured is None else (measured // self.eval_freq + 1) * self.eval_freq
 
-    def _on_rollout_start(self) -> None:
-        if self.num_timesteps >= self._next:
-            self.measure()
-            self._next = (self.num_timesteps // self.eval_freq + 1) * self.eval_freq
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_training_end(self) -> None:
-        self._on_rollout_start()
-
-    def measure(self) -> None:
-        """Measure now, log and store."""
-        random_states, training = get_random_states(), self.model.policy.training
-        self.model.policy.set_training_mode(False)
-        rng = np.random.default_rng([self.seed, self.num_timesteps])
+    def _measure(self, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
         metas = meta_variables(self.model, self.networks, self.n_states, rng)
-        row: dict[str, Any] = {}
+        stored: dict[str, Any] = {}
+        logged: dict[str, float] = {}
         th.manual_seed(self.seed)
         for name, network in self.networks.items():
             sizes = [network.base_dim, *network.spec.dynamic_widths, sum(network.output_dims)]
@@ -400,20 +402,21 @@ class DynamicWeightsCallback(BaseCallback):
                 ordinary = th.nn.Linear(sizes[index], sizes[index + 1]).weight.detach().flatten().numpy()
                 bins = common_bins([weights, ordinary], self.n_bins)
                 key = f"{name}.{index}"
-                by_row = weights.reshape(len(metas[name]), -1)
                 numbers = {
                     "std": float(weights.std()),
-                    "std_of_meta": float(by_row.std(axis=0).mean()),
+                    "std_of_meta": float(weights.reshape(len(metas[name]), -1).std(axis=0).mean()),
                     "largest": float(np.abs(weights).max()),
                     "total_variation": total_variation(weights, ordinary, bins),
                 }
-                for what, value in numbers.items():
-                    self.logger.record(f"weights/{key}_{what}", value)
-                row |= {f"{key}.{what}": value for what, value in numbers.items()}
-                row |= {f"{key}.bins": bins, f"{key}.counts": np.histogram(weights, bins)[0]}
-        set_random_states(random_states)
-        self.model.policy.set_training_mode(training)
-        self.records.add(self.num_timesteps, **row)
+                logged |= {f"weights/{key}_{what}": value for what, value in numbers.items()}
+                stored |= {f"{key}.{what}": value for what, value in numbers.items()}
+                stored |= {f"{key}.bins": bins, f"{key}.counts": np.histogram(weights, bins)[0]}
+        if self.verbose > 0:
+            spreads = ", ".join(
+                f"{name.removesuffix('.std')} {value:.3g}" for name, value in stored.items() if name.endswith(".std")
+            )
+            print(f"{self.num_timesteps} steps: standard deviation of generated weights: {spreads}")
+        return stored, logged
 
 
 def meta_variables(

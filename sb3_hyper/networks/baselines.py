@@ -21,7 +21,28 @@ N_FEATURES = 10  # of ResNet-Features
 RESNET35 = 35, 256  # blocks, width
 
 
-class MlpQ(nn.Module):
+class JointQ(nn.Module):
+    """An action-value function that reads state and action side by side."""
+
+    def forward(self, states: th.Tensor, actions: th.Tensor, members: slice = ALL_MEMBERS) -> th.Tensor:
+        """
+        :param states: ``(batch, state_dim)``
+        :param actions: ``(batch, action_dim)``
+        :param members: Which members to evaluate.
+        :return: ``(n_members, batch, n_outputs)``
+        """
+        return self.evaluate(th.cat([states, actions], dim=-1), members)
+
+    def evaluate(self, x: th.Tensor, members: slice) -> th.Tensor:
+        """
+        :param x: States and actions, ``(batch, state_dim + action_dim)``
+        :param members: Which members to evaluate.
+        :return: ``(n_members, batch, n_outputs)``
+        """
+        raise NotImplementedError
+
+
+class MlpQ(JointQ):
     """
     A multi-layer perceptron of state and action: MLP-Small ``(256,)``, MLP-Large ``(2900, 2900)``.
 
@@ -38,14 +59,8 @@ class MlpQ(nn.Module):
         self.hidden = nn.ModuleList([EnsembleLinear(*pair, n_members) for pair in itertools.pairwise(sizes)])
         self.output = EnsembleLinear(sizes[-1], n_outputs, n_members)
 
-    def forward(self, states: th.Tensor, actions: th.Tensor, members: slice = ALL_MEMBERS) -> th.Tensor:
-        """
-        :param states: ``(batch, state_dim)``
-        :param actions: ``(batch, action_dim)``
-        :param members: Which members to evaluate.
-        :return: ``(n_members, batch, n_outputs)``
-        """
-        x = th.cat([states, actions], dim=-1)
+    def evaluate(self, x: th.Tensor, members: slice) -> th.Tensor:
+        """As in the parent."""
         for layer in self.hidden:
             x = F.relu(layer(x, members))
         return self.output(x, members)
@@ -84,7 +99,7 @@ class ResNetFeaturesQ(nn.Module):
         return self.output(F.relu(self.hidden(x, members)), members)
 
 
-class ResNetQ(nn.Module):
+class ResNetQ(JointQ):
     """
     ResNet35 (App. D.4): ``Linear -> 35 x [x + L2(relu(L1(relu(x))))] -> relu -> Linear``, 256 wide. (The authors' TD3
     code has 70 blocks, their SAC code and the paper 35.)
@@ -103,20 +118,15 @@ class ResNetQ(nn.Module):
         self.blocks = nn.ModuleList([ResidualBlock(width, False, n_members) for _ in range(n_blocks)])
         self.output = EnsembleLinear(width, n_outputs, n_members)
 
-    def forward(self, states: th.Tensor, actions: th.Tensor, members: slice = ALL_MEMBERS) -> th.Tensor:
-        """
-        :param states: ``(batch, state_dim)``
-        :param actions: ``(batch, action_dim)``
-        :param members: Which members to evaluate.
-        :return: ``(n_members, batch, n_outputs)``
-        """
-        x = self.input(th.cat([states, actions], dim=-1), members)
+    def evaluate(self, x: th.Tensor, members: slice) -> th.Tensor:
+        """As in the parent."""
+        x = self.input(x, members)
         for block in self.blocks:
             x = block(x, members)
         return self.output(F.relu(x), members)
 
 
-class LayerNormMlpQ(nn.Module):
+class LayerNormMlpQ(JointQ):
     """
     The control: a pre-norm residual network of state and action, with everything that makes the slim hypernetwork
     trainable (residual blocks, layer normalisation, size) but the hypernetwork.
@@ -138,14 +148,9 @@ class LayerNormMlpQ(nn.Module):
         self.norm = EnsembleLayerNorm(width, n_members)
         self.output = EnsembleLinear(width, n_outputs, n_members)
 
-    def forward(self, states: th.Tensor, actions: th.Tensor, members: slice = ALL_MEMBERS) -> th.Tensor:
-        """
-        :param states: ``(batch, state_dim)``
-        :param actions: ``(batch, action_dim)``
-        :param members: Which members to evaluate.
-        :return: ``(n_members, batch, n_outputs)``
-        """
-        x = self.input(th.cat([states, actions], dim=-1), members)
+    def evaluate(self, x: th.Tensor, members: slice) -> th.Tensor:
+        """As in the parent."""
+        x = self.input(x, members)
         for block in self.blocks:
             x = block(x, members)
         return self.output(self.norm(x, members), members)
@@ -191,7 +196,7 @@ def layernorm_mlp_width(n_inputs: int, n_blocks: int, n_parameters: int, n_outpu
     return max(1, round(root))
 
 
-class D2RLQ(nn.Module):
+class D2RLQ(JointQ):
     """
     Q-D2RL (App. D.4): four hidden layers, with the input concatenated again before the second, third and fourth.
 
@@ -209,16 +214,10 @@ class D2RLQ(nn.Module):
         self.hidden = nn.ModuleList([EnsembleLinear(size, width, n_members) for size in sizes])
         self.output = EnsembleLinear(width, n_outputs, n_members)
 
-    def forward(self, states: th.Tensor, actions: th.Tensor, members: slice = ALL_MEMBERS) -> th.Tensor:
-        """
-        :param states: ``(batch, state_dim)``
-        :param actions: ``(batch, action_dim)``
-        :param members: Which members to evaluate.
-        :return: ``(n_members, batch, n_outputs)``
-        """
-        inputs = th.cat([states, actions], dim=-1)
+    def evaluate(self, x: th.Tensor, members: slice) -> th.Tensor:
+        """As in the parent."""
         first, *rest = self.hidden
-        x = F.relu(first(inputs, members))
+        inputs, x = x, F.relu(first(x, members))
         inputs = inputs.expand(len(x), *inputs.shape)
         for layer in rest:
             x = F.relu(layer(th.cat([x, inputs], dim=-1), members))

@@ -13,7 +13,13 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_hyper.diagnostics.accuracy import measure_accuracy, measure_bias
 from sb3_hyper.diagnostics.agents import Agent
-from sb3_hyper.diagnostics.callbacks import CriticBiasCallback, GradientAccuracyCallback, GradientNormCallback
+from sb3_hyper.diagnostics.callbacks import (
+    CriticBiasCallback,
+    DynamicWeightsCallback,
+    GradientAccuracyCallback,
+    GradientNormCallback,
+    LearningRateCallback,
+)
 from sb3_hyper.diagnostics.records import load_records
 from sb3_hyper.diagnostics.rollouts import LocalBranches
 from tests.conftest import PointEnv
@@ -177,6 +183,27 @@ def test_the_other_callbacks_leave_no_trace_either(name, tmp_path):
     records = load_records(tmp_path / "critic_bias.npz")
     assert records["timesteps"].tolist() == [0, 15, 30, 45]
     assert records["value"].shape == records["policy_return"].shape == (4, 3)
+
+
+@pytest.mark.parametrize("algorithm", [TD3, SAC])
+def test_all_callbacks_together_leave_no_trace(algorithm):
+    weights, random_numbers = [], []
+    for watched in (False, True):
+        env = VecNormalize(make_vec_env("Hopper-v5", n_envs=2, seed=0))
+        kwargs = {"learning_starts": 20, "batch_size": 8, "seed": 0, "policy_kwargs": {"preset": "slim"}}
+        model = algorithm("HyperPolicy", env, **kwargs)
+        callbacks = [
+            GradientAccuracyCallback(eval_freq=20, horizon=4, **FEW),
+            CriticBiasCallback(eval_freq=20, horizon=4, n_states=2),
+            DynamicWeightsCallback(eval_freq=20),
+            GradientNormCallback(10),
+            LearningRateCallback(),
+        ]
+        model.learn(80, callbacks if watched else None)
+        weights.append(model.policy.state_dict())
+        random_numbers.append((np.random.random(), th.rand(1).item()))
+    assert all(th.equal(one, weights[1][key]) for key, one in weights[0].items())
+    assert random_numbers[0] == random_numbers[1]
 
 
 def test_values_equal_returns_where_they_should():
