@@ -118,6 +118,7 @@ def measure_accuracy(
     action_std: float = 0.3,
     action_repeat: int = 3,
     horizon: int | None = None,
+    states: str = "rollouts",
 ) -> Accuracy:
     """
     Measure a critic.
@@ -136,10 +137,16 @@ def measure_accuracy(
     :param action_std: Standard deviation of the perturbations, in the critic's units: actions are scaled to [-1, 1].
     :param action_repeat: Steps for which the action is taken; the paper's code: 3.
     :param horizon: Steps after which a branch ends; None: when its episode does.
+    :param states: Where states come from: ``"rollouts"`` of the policy, or the ``"replay"`` buffer, for environments with a
+        method ``reset_to(observation)``.
     :return: The measurement.
     """
     start = time.perf_counter()
-    snapshots, env_steps = sample_states(branches, agent.act, n_states, max_episode_steps, rng)
+    if states == "replay":
+        branches.reset_to(agent.stored_observations(n_states, rng))
+        snapshots, env_steps = branches.snapshots(n_states), 0
+    else:
+        snapshots, env_steps = sample_states(branches, agent.act, n_states, max_episode_steps, rng)
     observations = stack([snapshot.observation for snapshot in snapshots])
     actions = agent.actions(observations)
     perturbations = rng.normal(0, action_std, (n_states, n_actions, actions.shape[1]))

@@ -109,6 +109,24 @@ class Agent:
             (gradients,) = th.autograd.grad(values.sum(), actions)
         return gradients.cpu().numpy().astype(np.float64)
 
+    def stored_observations(self, n: int, rng: np.random.Generator) -> list[Any]:
+        """
+        :param n: How many.
+        :param rng: Random generator.
+        :return: Observations drawn from the replay buffer, as the environment gave them.
+        :raises ValueError: If there are none yet.
+        """
+        buffer = self.model.replay_buffer
+        if buffer is None or buffer.size() == 0:
+            raise ValueError("The replay buffer is empty")
+        stored: Any = buffer.observations
+        rows, columns = rng.integers(buffer.size(), size=n), rng.integers(buffer.n_envs, size=n)
+        if isinstance(stored, dict):
+            return [
+                {key: values[row, column] for key, values in stored.items()} for row, column in zip(rows, columns, strict=True)
+            ]
+        return list(stored[rows, columns])
+
     def time_out_values(self, observations: Observations) -> np.ndarray:
         """
         What the policy earns from here on, by the smallest of the target critics.

@@ -15,7 +15,7 @@ from sb3_hyper.diagnostics.accuracy import Accuracy, measure_accuracy, measure_b
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.diagnostics.gradients import learnable_share
 from sb3_hyper.diagnostics.records import Records
-from sb3_hyper.diagnostics.rollouts import Branches, make_branches
+from sb3_hyper.diagnostics.rollouts import Branches, make_branches, stack
 from sb3_hyper.diagnostics.snapshots import check_repeatable, take_snapshot
 from sb3_hyper.diagnostics.weights import common_bins, find_hypernetworks, generated_weights, total_variation
 from sb3_hyper.networks.hypernetwork import HyperNetwork
@@ -166,12 +166,14 @@ class GradientAccuracyCallback(RolloutCallback):
     Logged under ``gradient/`` and, as the difference of values and returns, ``bias/``: see
     :class:`~sb3_hyper.diagnostics.accuracy.Accuracy`. Every measurement is kept in ``gradient_accuracy.npz``.
 
-    :param make_env: As in :class:`RolloutCallback`, like all that follow the next four.
+    :param make_env: As in :class:`RolloutCallback`, like all that are not explained here.
     :param eval_freq: Steps between measurements.
     :param n_states: Number of states.
     :param n_actions: Actions per state.
     :param action_std: Standard deviation of the perturbed actions, where actions are scaled to [-1, 1].
     :param action_repeat: Steps for which a perturbed action is taken.
+    :param states: Where states come from: ``"rollouts"`` of the policy, or the ``"replay"`` buffer, for environments with a
+        method ``reset_to(observation)``; the first measurement then waits for an observation.
     :param horizon: Steps after which a rollout ends.
     :param n_processes: Processes to spread the rollouts over.
     :param log_path: Folder of the file.
@@ -188,6 +190,7 @@ class GradientAccuracyCallback(RolloutCallback):
         n_actions: int = 15,
         action_std: float = 0.3,
         action_repeat: int = 3,
+        states: str = "rollouts",
         horizon: int | None = None,
         n_processes: int = 1,
         log_path: str | Path | None = None,
@@ -197,6 +200,10 @@ class GradientAccuracyCallback(RolloutCallback):
         _check_positive(n_states=n_states, action_repeat=action_repeat)
         if n_actions < 4:
             raise ValueError(f"n_actions must be at least 4, two for each half of the noise floor, got {n_actions}")
+        if states not in ("rollouts", "replay"):
+            raise ValueError(f"states must be 'rollouts' or 'replay', got {states!r}")
+        self.states = states
+        self.first_step = 1 if states == "replay" else 0
         self.n_states, self.n_actions = n_states, n_actions
         self.action_std, self.action_repeat = action_std, action_repeat
         n_branches = n_states * (n_actions + 1)
@@ -214,6 +221,7 @@ class GradientAccuracyCallback(RolloutCallback):
             self.action_std,
             self.action_repeat,
             self.horizon,
+            self.states,
         )
         summary = summarise(accuracy, int(np.prod(self.agent.model.action_space.shape or ())))
         if self.verbose > 0:
@@ -431,14 +439,8 @@ def meta_variables(
     :param rng: Random generator.
     :return: Name -> meta variables, ``(n, meta_dim)``
     """
-    buffer = model.replay_buffer
-    rows = rng.integers(buffer.size(), size=n_states)
-    columns = rng.integers(buffer.n_envs, size=n_states)
-    stored = buffer.observations
-    observations = (
-        {key: values[rows, columns] for key, values in stored.items()} if isinstance(stored, dict) else stored[rows, columns]
-    )
     agent = Agent(model)
+    observations = stack(agent.stored_observations(n_states, rng))
     metas: dict[str, th.Tensor] = {}
 
     def watch(name: str) -> Callable[..., None]:

@@ -50,6 +50,9 @@ class Branches(Protocol):
     def restore(self, snapshots: Sequence[Snapshot], which: np.ndarray) -> list[Any]:
         """Put branch i into state ``which[i]``; one observation per branch."""
 
+    def reset_to(self, observations: Sequence[Any]) -> None:
+        """Put branch i into a state that looks like ``observations[i]``, for as many branches as there are observations."""
+
     def snapshots(self, n: int) -> list[Snapshot]:
         """The states of the first n branches."""
 
@@ -93,6 +96,22 @@ class LocalBranches:
             restore_snapshot(env, snapshots[int(index)]) for env, index in zip(self.envs, which, strict=True)
         ]
         return list(self._observations)
+
+    def reset_to(self, observations: Sequence[Any]) -> None:
+        """
+        :param observations: One for each of the first branches.
+        :raises ValueError: If the environment cannot go where an observation was made.
+        """
+        for index, observation in enumerate(observations):
+            env = self.envs[index]
+            if not hasattr(env.unwrapped, "reset_to"):
+                raise ValueError(
+                    f"{type(env.unwrapped).__name__} cannot go to a state of the replay buffer: it has no method "
+                    "reset_to(observation)"
+                )
+            env.reset(seed=0)
+            env.unwrapped.reset_to(observation)
+            self._observations[index] = observation
 
     def snapshots(self, n: int) -> list[Snapshot]:
         """
@@ -168,6 +187,10 @@ class ProcessBranches:
         own = [np.unique(part, return_inverse=True) for part in self._split(which)]  # each state travels once
         parts = [[snapshots[index] for index in needed] for needed, _ in own]
         return [row for rows in self._ask("restore", parts, [places for _, places in own]) for row in rows]
+
+    def reset_to(self, observations: Sequence[Any]) -> None:
+        """As :meth:`LocalBranches.reset_to`."""
+        self._ask("reset_to", [[observations[index] for index in part if index < len(observations)] for part in self.parts])
 
     def snapshots(self, n: int) -> list[Snapshot]:
         """As :meth:`LocalBranches.snapshots`."""

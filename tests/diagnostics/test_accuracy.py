@@ -250,6 +250,30 @@ def test_wrappers_are_made_again_or_named():
     assert len(callback.records.rows) == 1
 
 
+class Point(PointEnv):
+    def reset_to(self, observation):
+        self.state, self.t = np.array(observation, np.float32), 0
+
+
+def test_states_of_the_replay_buffer():
+    callback = GradientAccuracyCallback(Point, 30, states="replay", horizon=4, **FEW)
+    model = TD3("MlpPolicy", make_vec_env(Point, seed=0), learning_starts=20, batch_size=8, seed=0)
+    model.learn(40, callback)
+    assert callback.records.columns()["timesteps"].tolist() == [1, 30]
+    assert callback.records.columns()["env_steps"].tolist() == [2 * 5 * 4] * 2  # none to get there
+    stored = model.replay_buffer.observations[:40, 0]
+    for observation in callback.agent.stored_observations(50, np.random.default_rng(0)):
+        assert any(np.array_equal(observation, row) for row in stored)
+
+
+def test_states_of_the_replay_buffer_need_an_environment_that_goes_there():
+    model = MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0))
+    with pytest.raises(ValueError, match=r"PendulumEnv cannot go to .* no method reset_to\(observation\)"):
+        model.learn(40, make_callback(states="replay"))
+    with pytest.raises(ValueError, match="states must be 'rollouts' or 'replay', got 'all'"):
+        make_callback(states="all")
+
+
 def test_goals_and_dict_observations():
     def make_env():
         return gym.wrappers.TimeLimit(BitFlippingEnv(n_bits=3, continuous=True), 5)

@@ -126,6 +126,23 @@ def test_episodes_follow_each_other_and_no_state_is_terminal():
     assert cost > 50
 
 
+class Goable(Corridor):
+    def reset_to(self, observation):
+        self.x = float(observation[0])
+
+
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_branches_go_to_given_observations(n_processes):
+    branches = make_branches(Goable, 5, n_processes)
+    try:
+        branches.reset_to([np.array([0.3]), np.array([0.6]), np.array([0.7])])
+        snapshots = branches.snapshots(3)
+    finally:
+        branches.close()
+    assert [snapshot.observation[0] for snapshot in snapshots] == [0.3, 0.6, 0.7]
+    assert [snapshot.layers[0]["x"] for snapshot in snapshots] == [0.3, 0.6, 0.7]
+
+
 def test_sampling_states_repeats_itself_and_depends_on_the_generator():
     def states(seed):
         branches = LocalBranches(PointEnv, 5)
