@@ -40,9 +40,8 @@ for critic in args.critics:
         seed=args.seed,
     )
     log_path = args.folder / critic
-    callback = EvalCallback(
-        eval_env, eval_freq=max(1, args.steps // 10), n_eval_episodes=10, log_path=str(log_path), verbose=0
-    )
+    freq = max(1, args.steps // 6)
+    callback = EvalCallback(eval_env, n_eval_episodes=args.eval_episodes, eval_freq=freq, log_path=str(log_path), verbose=0)
     model.learn(args.steps, callback, progress_bar=True)
     curves[critic] = load_evaluations(log_path / "evaluations.npz")
     print(f"{critic}: {curves[critic][1][-1].mean():.0f} after {args.steps} steps")

@@ -7,6 +7,7 @@ chooses among the YAML files; with ``--resume`` a run that was interrupted goes 
 """
 
 import argparse
+import json
 import os
 import shlex
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import rl_zoo3.enjoy
 import rl_zoo3.exp_manager
 import rl_zoo3.train
+import yaml
 from filelock import FileLock, Timeout
 from gymnasium import Env
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_SAMPLER
@@ -26,6 +28,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 import sb3_hyper  # noqa: F401 (registers policies and environments)
+from sb3_hyper.common.files import read_json, write_json
 from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE, RepeatableResets, ResumableRun, remove_checkpoints
 from sb3_hyper.experiments.evaluations import load_evaluations, write_csv
 from sb3_hyper.experiments.hyperparams import HYPERPARAMS, hyperparams_file, refuse_numbers_as_text
@@ -157,6 +160,7 @@ class ResumingExperimentManager(ExperimentManager):
                 "Give this run a log folder of its own: -f FOLDER"
             )
         os.makedirs(self.params_path, exist_ok=True)
+        self._check_same_run()
         if (Path(self.save_path) / COMPLETE).is_file():
             remove_checkpoints(Path(self.save_path))  # a kill may have come between the mark and this
             print(f"Complete: {self.save_path}")
@@ -167,6 +171,37 @@ class ResumingExperimentManager(ExperimentManager):
         except Timeout:
             print(f"Another process works on {self.save_path}")
             sys.exit(BUSY)
+
+    def _check_same_run(self) -> None:
+        """A folder holds one run: what another command asks for is neither gone on with nor written over it."""
+        with open(self.config, encoding="utf-8") as file:
+            entries = yaml.safe_load(file) if self.config.endswith((".yml", ".yaml")) else {}
+        names = (
+            "algo",
+            "env",
+            "seed",
+            "n_timesteps",
+            "eval_freq",
+            "eval_episodes",
+            "n_eval_envs",
+            "hyperparams",
+            "env_kwargs",
+        )
+        asked = {name: getattr(self.args, name) for name in names}
+        asked["settings"] = entries.get(self.env_name.gym_id, entries.get("default"))
+        asked = json.loads(json.dumps(asked, default=str))
+        path = Path(self.save_path) / "asked.json"
+        there = read_json(path)
+        if there is None:
+            write_json(path, asked)
+        elif there != asked:
+            different = [
+                f"{name} {there.get(name)!r}, not {asked[name]!r}" for name in asked if there.get(name) != asked[name]
+            ]
+            sys.exit(
+                f"{self.save_path} holds another run: {'; '.join(different)}. Repeat the command that started it, or give "
+                "this run a log folder of its own: -f FOLDER"
+            )
 
     def create_log_folder(self) -> None:
         """The folder is there."""
@@ -269,6 +304,8 @@ def _take_own_arguments(arguments: list[str]) -> tuple[list[str], bool]:
         if path is None:
             parser.error(f"no hyperparameters for --algo {others.algo} with --preset {own.preset} are in {HYPERPARAMS}")
         rest += ["--conf-file", str(path)]
+    if own.resume and "--seed" not in rest:
+        rest += ["--seed", "0"]  # rl-zoo3 would draw another one each time
     return rest, own.resume
 
 

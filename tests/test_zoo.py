@@ -1,5 +1,6 @@
 """Training from the command line: through rl-zoo3 as it is, and through the package's own front door."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -141,6 +142,18 @@ def test_resume_leaves_other_runs_alone(tmp_path):
     (tmp_path / "td3" / "Pendulum-v1_1" / "Pendulum-v1" / "config.yml").touch()
     out = python("sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, "--resume", *SHORT, ok=False)
     assert "Pendulum-v1_1 holds a run that was not started with --resume" in out
+
+
+def test_resume_goes_on_with_the_same_run_only(tmp_path):
+    command = ["sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, "--resume", *SHORT]
+    python(*command, *FAST)
+    assert "Complete" in python(*command, *FAST)
+    for changes, message in (
+        (["--seed", "5", *FAST], "holds another run: seed 0, not 5. Repeat the command"),
+        (["-n", "900", *FAST], "n_timesteps 450, not 900"),
+        ([*FAST, "gamma:0.5"], "hyperparams .*not .*0.5"),
+    ):
+        assert re.search(message, python(*command, *changes, ok=False))
 
 
 def test_resume_refuses_what_it_cannot_resume(tmp_path):

@@ -125,12 +125,13 @@ def weight_histograms(runs: Runs, network: str = "critic.q_network", measurement
     return figure
 
 
-def values_and_returns(records: Records, measurement: int = -1) -> Figure:
+def values_and_returns(records: Records, measurement: int = -1, title: str = "") -> Figure:
     """
     What the critic says of its policy's actions against what following the policy gave.
 
     :param records: The records of one run.
     :param measurement: Which measurement.
+    :param title: Title.
     :return: The figure.
     """
     values, returns = records["value"][measurement], records["policy_return"][measurement]
@@ -138,7 +139,7 @@ def values_and_returns(records: Records, measurement: int = -1) -> Figure:
     ends = [min(values.min(), returns.min()), max(values.max(), returns.max())]
     axes.plot(ends, ends, color=GREY, linewidth=0.8)
     axes.plot(returns, values, "o", color=PALETTE[0][0], markersize=5)
-    finish(axes, "Discounted return of following the policy", "Value by the first critic")
+    finish(axes, "Discounted return of following the policy", "Value by the first critic", title)
     return figure
 
 

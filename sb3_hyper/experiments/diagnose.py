@@ -100,12 +100,14 @@ def diagnose(args: argparse.Namespace, console: Console) -> int:
     for name, value in summarise(accuracy, int(np.prod(agent.model.action_space.shape or ()))).items():
         table.add_row(MEANINGS[name], f"{value:.4g}" if isinstance(value, float) else f"{value:,}")
     console.print(table)
+    if np.prod(agent.model.action_space.shape or ()) == 1:
+        console.print("There is one action dimension: a cosine is a sign.")
     columns: dict[str, Any] = {name: np.asarray(getattr(accuracy, name))[None] for name in Accuracy.names()}
     stored = args.output or args.model.with_name(f"{args.model.stem}_accuracy.npz")
     with replacing(stored.with_suffix(".npz")) as temporary:
         np.savez_compressed(temporary, timesteps=np.array([agent.model.num_timesteps]), **columns)
     with replacing(stored.with_suffix(".png")) as temporary:
-        values_and_returns(columns).savefig(temporary, dpi=150, facecolor="white", transparent=False)
+        values_and_returns(columns, title=str(table.title)).savefig(temporary, dpi=150, facecolor="white", transparent=False)
     console.print(f"Stored: {stored.with_suffix('.npz')}, {stored.with_suffix('.png')}", soft_wrap=True)
     return 0
 

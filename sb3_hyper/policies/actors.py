@@ -64,7 +64,10 @@ def context_columns(
     if any(isinstance(bound, bool) or not isinstance(bound, Integral) for bound in bounds):
         raise ValueError(f"context_slice must be (start, end), two whole numbers, got {context_slice!r}")
     if len(bounds) != 2 or not 0 <= bounds[0] < bounds[1] <= n_features or bounds[1] - bounds[0] == n_features:
-        raise ValueError(f"context_slice must be (start, end) of a part of the {n_features} numbers, got {context_slice!r}")
+        raise ValueError(
+            f"context_slice must be (start, end) with 0 <= start < end <= {n_features}, and leave the actor something to "
+            f"read: got {context_slice!r}"
+        )
     return list(range(*bounds))
 
 
@@ -79,7 +82,9 @@ def _columns_of_keys(
     keys = [context_keys] if isinstance(context_keys, str) else list(context_keys)
     unknown = [key for key in keys if key not in observation_space.spaces]
     if unknown or not keys or len(keys) == len(observation_space.spaces):
-        raise ValueError(f"context_keys must be some of {', '.join(map(repr, observation_space.spaces))}, got {keys}")
+        raise ValueError(
+            f"context_keys must be some, not all, of {', '.join(map(repr, observation_space.spaces))}, got {keys}"
+        )
     columns, start = {}, 0
     with th.device("meta"):  # the extractor tells what it makes of each key; nothing is allocated or drawn
         extractor = CombinedExtractor(observation_space, **features_extractor_kwargs)

@@ -1,6 +1,7 @@
 """What the hyper policies of all algorithms have in common: the choice of a critic, its optimizer, and an actor."""
 
 import dataclasses
+import inspect
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor
 from stable_baselines3.common.type_aliases import Schedule
 
 from sb3_hyper.networks.baselines import xavier_
@@ -106,6 +107,16 @@ class HyperCriticMixin(BasePolicy):
     ) -> None:
         if not isinstance(action_space, spaces.Box):
             raise ValueError(f"{type(self).__name__} acts in continuous (Box) action spaces, got {action_space}")
+        accepted = inspect.signature(super().__init__).parameters
+        if unknown := sorted(set(kwargs) - set(accepted)):
+            own = inspect.signature(HyperCriticMixin.__init__).parameters
+            names = sorted({*own, *accepted} - {"self", "args", "kwargs", "observation_space", "action_space", "lr_schedule"})
+            raise ValueError(
+                f"{type(self).__name__} knows no {', '.join(unknown)}. Accepted: {', '.join(names)}. (The policy has to fit "
+                'the algorithm; the string "HyperPolicy" names the one that does.)'
+            )
+        if actor == "mlp" and actor_network_kwargs is not None:
+            warnings.warn('actor_network_kwargs is for actor="hyper"', stacklevel=2)
         if actor not in ACTORS:
             raise ValueError(f"Unknown actor {actor!r}. Accepted: {', '.join(map(repr, ACTORS))}.")
         if actor == "hyper" and context_keys is None and context_slice is None:
@@ -137,6 +148,8 @@ class HyperCriticMixin(BasePolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         if self.features_extractor_class is FlattenExtractor and isinstance(self.observation_space, spaces.Dict):
             raise ValueError("A Dict observation space needs HyperMultiInputPolicy (or a features extractor of your own)")
+        if self.features_extractor_class is CombinedExtractor and not isinstance(self.observation_space, spaces.Dict):
+            raise ValueError(f"HyperMultiInputPolicy is for Dict observation spaces, got {self.observation_space}")
         self.context = context_columns(
             self.observation_space,
             self.features_extractor_class,
@@ -204,7 +217,7 @@ class HyperCriticMixin(BasePolicy):
             "critic_init": self.critic_init,
             "skip_parameter_gradients": self.skip_parameter_gradients,
             "actor": self.actor_name,
-            "actor_network_kwargs": dataclasses.asdict(self.actor_spec),
+            "actor_network_kwargs": dataclasses.asdict(self.actor_spec) if self.actor_name == "hyper" else None,
             "context_keys": self.context_keys,
             "context_slice": self.context_slice,
             "critic_context": self.critic_context,

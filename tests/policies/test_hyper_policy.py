@@ -86,6 +86,7 @@ def test_net_arch_is_the_actors(env, algorithm):
         ({"critic_learning_rate": 0}, "critic_learning_rate .*got 0"),
         ({"network_kwargs": {"dynamic_widths": [0]}}, r"dynamic_widths .*\[0\]"),
         ({"network_kwargs": {"depth": 3}}, "Given: depth. Accepted: 'widths'"),
+        ({"critc": "mlp"}, "knows no critc. Accepted: activation_fn, actor, actor_network_kwargs, .*critic, "),
         ({"n_critics": 0}, "n_critics must be a whole number of at least 1, got 0"),
         ({"n_critics": "2"}, "n_critics .* got '2'"),
     ],
