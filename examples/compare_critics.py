@@ -22,6 +22,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--critics", nargs="+", choices=CRITICS, default=["mlp", "layernorm_mlp", "sa_hyper"])
 parser.add_argument("--env", default="HalfCheetah-v5")
 parser.add_argument("--steps", type=int, default=30_000)
+parser.add_argument("--eval-episodes", type=int, default=5)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--folder", type=Path, default=Path("logs/compare_critics"))
 args = parser.parse_args()

@@ -10,6 +10,7 @@ from sb3_hyper.experiments.studies import Run
 from sb3_hyper.experiments.workspace import Workspace, carry_out
 
 POLL_SECONDS = 1.0
+PATIENCE = 30.0  # seconds for interrupted runs to end
 RETRIES = 3  # of a run whose worker was lost
 
 
@@ -73,11 +74,16 @@ class RayEngine:
             for task, run in self._active.items():
                 self.ray.cancel(task)
                 self._say(f"interrupted {run.label}")
-            if self._active:
-                self.ray.wait(list(self._active), num_returns=len(self._active), timeout=60)
+            self._wait_for_the_end_of(list(self._active.values()))
             self._active.clear()
         finished_runs = self.workspace.finished()
         return all(run.key in finished_runs for run in self.workspace.study.runs())
+
+    def _wait_for_the_end_of(self, runs: list[Run]) -> None:
+        """A cancelled task is over at once, its process a little later; on another machine's disk nobody can tell."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and any(self.workspace.is_taken(run) for run in runs):
+            time.sleep(0.1)
 
     def _time_is_over(self) -> bool:
         return self.deadline is not None and time.monotonic() >= self.deadline

@@ -272,6 +272,7 @@ def carry_out(workspace: Workspace, run: Run) -> Sequence[Row]:
             status = process.wait()
         finally:
             process.terminate()
+            process.wait()
     if is_failure(status):
         workspace.note_failure(run, status)
     if status != 0:
