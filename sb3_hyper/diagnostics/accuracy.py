@@ -9,8 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from sb3_hyper.diagnostics.agents import Agent
-from sb3_hyper.diagnostics.gradients import cosine_similarity, fit_gradients, noise_floor
-from sb3_hyper.diagnostics.rollouts import Branches, monte_carlo_returns, sample_states, stack, take
+from sb3_hyper.diagnostics.branches import Branches, stack, take
+from sb3_hyper.diagnostics.gradients import cosine_similarity, fit_gradients, learnable_share, noise_floor
+from sb3_hyper.diagnostics.rollouts import monte_carlo_returns, sample_states
+
+THRESHOLDS = (0.25, 0.75)  # of learnable states in Fig. 3
 
 
 @dataclass(frozen=True)
@@ -187,3 +190,37 @@ def measure_accuracy(
         env_steps=env_steps + int(result.n_steps.sum()),
         seconds=time.perf_counter() - start,
     )
+
+
+def summarise(accuracy: Accuracy, action_dim: int) -> dict[str, float]:
+    """
+    :param accuracy: A measurement.
+    :param action_dim: Size of an action.
+    :return: What is logged, by name.
+    """
+    cosine = accuracy.cosine
+    bias = accuracy.value - accuracy.policy_return
+    known = cosine[~np.isnan(cosine)]
+    quartiles = np.quantile(known, [0.25, 0.5, 0.75]) if len(known) else np.full(3, np.nan)
+    return {
+        "gradient/cosine_mean": _mean(cosine),
+        "gradient/cosine_q1": float(quartiles[0]),
+        "gradient/cosine_median": float(quartiles[1]),
+        "gradient/cosine_q3": float(quartiles[2]),
+        **{f"gradient/learnable_{threshold}": float(learnable_share(cosine, threshold)) for threshold in THRESHOLDS},
+        "gradient/self_cosine_mean": _mean(accuracy.self_cosine),
+        "gradient/noise_floor_mean": _mean(accuracy.noise_floor),
+        "gradient/states_without_direction": int(np.isnan(cosine).sum()),
+        "gradient/states_of_lower_rank": int((accuracy.rank < action_dim).sum()),
+        "gradient/terminated_share": float(accuracy.terminated.mean()),
+        "bias/mean": float(bias.mean()),
+        "bias/std": float(bias.std()),
+        "bias/return_mean": float(accuracy.policy_return.mean()),
+        "gradient/env_steps": accuracy.env_steps,
+        "gradient/seconds": accuracy.seconds,
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")

@@ -10,7 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_hyper.diagnostics.rollouts import Observations
+from sb3_hyper.diagnostics.branches import Observations
 
 
 class Agent:

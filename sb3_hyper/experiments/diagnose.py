@@ -11,11 +11,11 @@ from rich.table import Table
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_hyper.common.files import replacing
-from sb3_hyper.diagnostics.accuracy import Accuracy, measure_accuracy
+from sb3_hyper.diagnostics.accuracy import Accuracy, measure_accuracy, summarise
 from sb3_hyper.diagnostics.agents import Agent
-from sb3_hyper.diagnostics.callbacks import check_env, summarise
+from sb3_hyper.diagnostics.branches import make_branches
+from sb3_hyper.diagnostics.measuring import check_env
 from sb3_hyper.diagnostics.plots import values_and_returns
-from sb3_hyper.diagnostics.rollouts import make_branches
 from sb3_hyper.experiments.algorithms import ALGORITHMS
 
 MEANINGS = {

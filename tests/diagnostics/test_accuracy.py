@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_hyper.diagnostics.accuracy import measure_accuracy, measure_bias
 from sb3_hyper.diagnostics.agents import Agent
+from sb3_hyper.diagnostics.branches import LocalBranches
 from sb3_hyper.diagnostics.callbacks import (
     CriticBiasCallback,
     DynamicWeightsCallback,
@@ -21,7 +22,6 @@ from sb3_hyper.diagnostics.callbacks import (
     LearningRateCallback,
 )
 from sb3_hyper.diagnostics.records import load_records
-from sb3_hyper.diagnostics.rollouts import LocalBranches
 from tests.conftest import PointEnv
 
 

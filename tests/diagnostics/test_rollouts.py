@@ -4,7 +4,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from sb3_hyper.diagnostics.rollouts import LocalBranches, make_branches, monte_carlo_returns, sample_states, stack
+from sb3_hyper.diagnostics.branches import LocalBranches, make_branches, stack
+from sb3_hyper.diagnostics.rollouts import monte_carlo_returns, sample_states
 from sb3_hyper.diagnostics.snapshots import restore_snapshot, take_snapshot
 from tests.conftest import PointEnv
 

@@ -1,0 +1,179 @@
+"""What measuring callbacks have in common: when they measure, where they keep it, and that they leave no trace."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+
+from sb3_hyper.common.random_states import get_random_states, set_random_states
+from sb3_hyper.diagnostics.agents import Agent
+from sb3_hyper.diagnostics.branches import Branches, make_branches
+from sb3_hyper.diagnostics.records import Records
+from sb3_hyper.diagnostics.snapshots import check_repeatable, take_snapshot
+
+WATCHING = ("Monitor", "RepeatableResets")  # wrappers that change nothing
+
+
+class MeasuringCallback(BaseCallback):
+    """
+    What callbacks have in common that measure every so many steps, log, and keep every measurement in a file.
+
+    Training goes on as if they had not measured. Their random numbers depend on ``seed`` and the step alone, so that a run
+    that was interrupted measures what an uninterrupted one does.
+
+    :param file_name: Name of the file.
+    :param eval_freq: Steps between measurements.
+    :param log_path: Folder of the file; None: the logger's, if it has one.
+    :param seed: Seed of the measurements.
+    :param verbose: Verbosity: 1 prints each measurement.
+    :raises ValueError: If ``eval_freq`` is not positive.
+    """
+
+    first_step = 0  # of the first measurement
+
+    def __init__(self, file_name: str, eval_freq: int, log_path: str | Path | None, seed: int, verbose: int) -> None:
+        super().__init__(verbose)
+        check_positive(eval_freq=eval_freq)
+        self.file_name = file_name
+        self.eval_freq = eval_freq
+        self.log_path = log_path
+        self.seed = seed
+        self.records = Records(None)
+        self._next = self.first_step
+
+    def _on_training_start(self) -> None:
+        folder = self.log_path if self.log_path is not None else self.logger.get_dir()
+        self.records = Records(None if folder is None else Path(folder) / self.file_name)
+        self.records.go_on_from(self.num_timesteps)
+        measured = int(self.records.rows[-1]["timesteps"]) if self.records.rows else None
+        self._next = self.first_step if measured is None else (measured // self.eval_freq + 1) * self.eval_freq
+
+    def _on_rollout_start(self) -> None:
+        # the networks are those that the last train() left
+        if self.num_timesteps >= self._next:
+            self.measure()
+            self._next = (self.num_timesteps // self.eval_freq + 1) * self.eval_freq
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        self._on_rollout_start()
+
+    def measure(self) -> None:
+        """Measure now, log and store."""
+        random_states, training = get_random_states(), self.model.policy.training
+        self.model.policy.set_training_mode(False)
+        stored, logged = self._measure(np.random.default_rng([self.seed, self.num_timesteps]))
+        set_random_states(random_states)
+        self.model.policy.set_training_mode(training)
+        self.records.add(self.num_timesteps, **stored)
+        for name, value in logged.items():
+            self.logger.record(name, value)
+
+    def _measure(self, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
+        """What to store, and what to log."""
+        raise NotImplementedError
+
+
+class RolloutCallback(MeasuringCallback):
+    """
+    What callbacks have in common that let the policy run in environments of their own, before the first update and after
+    every ``eval_freq`` steps.
+
+    :param file_name: Name of the file that keeps the measurements.
+    :param n_branches: Environments that run side by side.
+    :param make_env: Makes an environment like that of training; None: what training's environment is registered as.
+    :param eval_freq: Steps between measurements.
+    :param horizon: Steps after which a rollout ends; None: when its episode does.
+    :param n_processes: Processes to spread the rollouts over; with more than one, a script needs an
+        ``if __name__ == "__main__"``.
+    :param log_path: Folder of the file; None: the logger's, if it has one.
+    :param seed: Seed of the measurements.
+    :param verbose: Verbosity: 1 prints each measurement.
+    :raises ValueError: If the model has no critic of continuous actions, the environment no time limit, or a number is not
+        positive.
+    """
+
+    branches: Branches
+
+    def __init__(
+        self,
+        file_name: str,
+        n_branches: int,
+        make_env: Callable[[], gym.Env] | None,
+        eval_freq: int,
+        horizon: int | None,
+        n_processes: int,
+        log_path: str | Path | None,
+        seed: int,
+        verbose: int,
+    ) -> None:
+        super().__init__(file_name, eval_freq, log_path, seed, verbose)
+        check_positive(n_processes=n_processes, horizon=1 if horizon is None else horizon)
+        self.n_branches = n_branches
+        self.make_env = make_env
+        self.horizon = horizon
+        self.n_processes = n_processes
+
+    def _on_training_start(self) -> None:
+        super()._on_training_start()
+        self.agent = Agent(self.model)
+        make_env = self.make_env or _registered(self.training_env.get_attr("spec")[0])
+        self.max_episode_steps = check_env(make_env, self.horizon)
+        random_states = get_random_states()
+        self.branches = make_branches(make_env, self.n_branches, self.n_processes)
+        set_random_states(random_states)
+
+    def _on_training_end(self) -> None:
+        super()._on_training_end()
+        self.branches.close()
+
+
+def check_positive(**numbers: int) -> None:
+    """
+    :param numbers: Arguments by name.
+    :raises ValueError: If one is not positive; the message names it.
+    """
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
+
+
+def _registered(spec: Any) -> Callable[[], gym.Env]:
+    if spec is None:
+        raise ValueError("Training's environment is not a registered one: give make_env, a function that makes one like it")
+    kept = tuple(wrapper for wrapper in spec.additional_wrappers if wrapper.name not in WATCHING)
+    unknown = [wrapper.name for wrapper in kept if wrapper.kwargs is None]
+    if unknown:
+        raise ValueError(
+            f"Training's environment has wrappers that cannot be made again ({', '.join(unknown)}): give make_env, a "
+            "function that makes an environment like it"
+        )
+    spec = dataclasses.replace(spec, additional_wrappers=kept)
+    return lambda: gym.make(spec)
+
+
+def check_env(make_env: Callable[[], gym.Env], horizon: int | None) -> int:
+    """
+    See whether an environment can be gone back to.
+
+    :param make_env: Makes it.
+    :param horizon: Length of rollouts, if that is limited.
+    :return: The length of an episode.
+    :raises ValueError: If neither episodes nor rollouts are limited.
+    :raises RuntimeError: If the environment does not repeat itself.
+    """
+    env = make_env()
+    spec = env.spec
+    max_episode_steps = spec.max_episode_steps if spec is not None else None
+    observation, _ = env.reset(seed=0)
+    check_repeatable(env, take_snapshot(env, observation))
+    env.close()
+    if max_episode_steps is None and horizon is None:
+        raise ValueError(f"{env} has no time limit: give a horizon, the number of steps after which a rollout ends")
+    return max_episode_steps or horizon or 0
