@@ -2,16 +2,24 @@
 
 import gymnasium as gym
 
+HORIZON = 200  # steps of an episode of the meta-RL tasks on MuJoCo
+# id -> entry point, horizon, arguments
+TASK_ENVS: dict[str, tuple[str, int, dict[str, object]]] = {
+    "PointGoal-v0": ("sb3_hyper.tasks.point:PointGoalEnv", 20, {}),
+}
+
 
 def register_envs() -> None:
     """Register the environments. Importing :mod:`sb3_hyper` does it."""
-    # Sec. 5: "Ant-v2 with reduced control cost"; the authors' code removes that cost. 111 observations, contact forces
-    # among them, and the v2 reward otherwise.
     if "PaperAnt-v4" in gym.registry:
         return
+    # Sec. 5: "Ant-v2 with reduced control cost"; the authors' code removes that cost. 111 observations, contact forces
+    # among them, and the v2 reward otherwise.
     gym.register(
         id="PaperAnt-v4",
         entry_point="gymnasium.envs.mujoco.ant_v4:AntEnv",
         max_episode_steps=1000,
         kwargs={"ctrl_cost_weight": 0.0, "use_contact_forces": True},
     )
+    for name, (entry_point, horizon, kwargs) in TASK_ENVS.items():
+        gym.register(id=name, entry_point=entry_point, max_episode_steps=horizon, kwargs=kwargs)

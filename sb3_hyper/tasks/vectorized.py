@@ -1,0 +1,47 @@
+"""Tasks in vectorized environments: one for each of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
+
+from sb3_hyper.tasks.interface import Task, TaskSet
+
+
+def has_tasks(env: VecEnv) -> bool:
+    """
+    :param env: A vectorized environment.
+    :return: Whether the environments in it have tasks.
+    """
+    return bool(env.has_attr("sample_tasks"))
+
+
+def sample_task_set(env: VecEnv, n_train: int, n_test: int, n_ood: int = 0, seed: int = 0) -> TaskSet:
+    """
+    :param env: A vectorized task environment; the parameters are those of :meth:`TaskSet.sample`.
+    :param n_train: Number of training tasks.
+    :param n_test: Number of test tasks.
+    :param n_ood: Number of tasks out of the training distribution.
+    :param seed: Seed.
+    :return: The tasks.
+    """
+
+    def sample(n: int, rng: np.random.Generator, split: str) -> list[Task]:
+        return env.env_method("sample_tasks", n, rng, split, indices=0)[0]
+
+    return TaskSet.draw(sample, n_train, n_test, n_ood, seed)
+
+
+def reset_to_tasks(env: VecEnv, tasks: Sequence[Task]) -> VecEnvObs:
+    """
+    Begin an episode in every environment, each with its own task, which stays until it is replaced.
+
+    :param env: A vectorized task environment.
+    :param tasks: One task per environment.
+    :return: Observations.
+    """
+    if len(tasks) != env.num_envs:
+        raise ValueError(f"One task per environment is needed: got {len(tasks)} for {env.num_envs}")
+    env.set_options([{"task": task} for task in tasks])
+    return env.reset()
