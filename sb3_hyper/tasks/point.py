@@ -1,6 +1,6 @@
 """Point-Goal: a point in the plane that has to find its goal. For tests and first steps."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
@@ -19,15 +19,17 @@ class PointGoalEnv(TaskEnv):
 
     :param variant: ``"dense"``: the reward is minus the distance to the goal. ``"sparse"``: 1 minus the distance within 0.2
         of the goal, 0 elsewhere.
+    :param render_mode: ``"rgb_array"`` or None.
     """
 
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}
     splits = ("train", "test", "ood")
     context_scaling = "max"
 
-    def __init__(self, variant: str = "dense") -> None:
+    def __init__(self, variant: str = "dense", render_mode: str | None = None) -> None:
         if variant not in ("dense", "sparse"):
             raise ValueError(f"variant must be 'dense' or 'sparse', got {variant!r}")
-        self.variant = variant
+        self.variant, self.render_mode = variant, render_mode
         self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self.position = np.zeros(2)
@@ -62,3 +64,16 @@ class PointGoalEnv(TaskEnv):
         distance = float(np.linalg.norm(self.position - self.goal))
         reward = -distance if self.variant == "dense" else max(0.0, 1 - distance) * (distance < RADIUS)
         return self.position.astype(np.float32), reward, False, False, {"distance": distance}
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """
+        :return: A picture of [-1.5, 1.5] x [-1.5, 1.5]: the goal green, the point black, ``(150, 150, 3)``; None without a
+            render mode.
+        """
+        if self.render_mode is None:
+            return None
+        picture = np.full((150, 150, 3), 255, dtype=np.uint8)
+        for (x, y), colour, half in ((self.goal, (60, 160, 60), 6), (self.position, (0, 0, 0), 3)):
+            row, column = (int(np.clip(50 * (1.5 + value), half, 149 - half)) for value in (-y, x))
+            picture[row - half : row + half + 1, column - half : column + half + 1] = colour
+        return picture
