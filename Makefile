@@ -3,6 +3,7 @@
 PYTHON = python3
 VENV = .venv
 BIN = $(VENV)/bin
+METAWORLD = .venv-metaworld
 
 ALGO = td3
 ENV = HalfCheetah-v5
@@ -37,6 +38,9 @@ test: $(VENV)/.dev  ## Run all tests
 quick: $(VENV)/.dev  ## Run the tests without long training
 	$(BIN)/pytest -n auto -q -m "not slow"
 
+test-metaworld: $(METAWORLD)/.metaworld  ## Run the tests of Meta-World, in an environment with its MuJoCo
+	$(METAWORLD)/bin/pytest tests/tasks/test_metaworld.py tests/tasks/test_metaworld_missing.py
+
 docs: $(VENV)/.dev  ## Build the documentation in docs/_build
 	$(BIN)/sphinx-build --fail-on-warning --fresh-env --quiet docs docs/_build
 	@echo "Documentation: docs/_build/index.html"
@@ -55,7 +59,7 @@ format: $(VENV)/.dev  ## Format the code
 check: format lint type quick  ## All of it, before a commit
 
 clean:  ## Remove the environment and the caches
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(METAWORLD) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 # An environment is complete when its stamp is there: an interrupted installation starts again
 $(VENV)/.%: setup.cfg pyproject.toml constraints.txt
@@ -63,5 +67,13 @@ $(VENV)/.%: setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$*]"
 	touch $@
 
+# The same versions except for MuJoCo's
+$(METAWORLD)/.metaworld: setup.cfg pyproject.toml constraints.txt
+	test -x $(METAWORLD)/bin/python || $(PYTHON) -m venv $(METAWORLD)
+	grep -v '^mujoco' constraints.txt > $(METAWORLD)/constraints.txt
+	$(METAWORLD)/bin/python -m pip install --quiet -c $(METAWORLD)/constraints.txt -e ".[metaworld]" pytest pytest-timeout
+	$(METAWORLD)/bin/python -c "import metaworld"  # the tests would be skipped without it
+	touch $@
+
 .PRECIOUS: $(VENV)/.%
-.PHONY: help train study test quick docs lint type format check clean
+.PHONY: help train study test test-metaworld quick docs lint type format check clean

@@ -6,6 +6,10 @@ HORIZON = 200  # steps of an episode of the meta-RL tasks on MuJoCo
 # id -> entry point, horizon, arguments
 TASK_ENVS: dict[str, tuple[str, int, dict[str, object]]] = {
     "PointGoal-v0": ("sb3_hyper.tasks.point:PointGoalEnv", 20, {}),
+    # Meta-World is imported when one of them is made. ML1 needs an env_name: gym.make("MetaWorldML1-v0", env_name="reach-v3")
+    "MetaWorldML1-v0": ("sb3_hyper.tasks.metaworld:MetaWorldEnv", 500, {"benchmark": "ML1"}),
+    "MetaWorldML10-v0": ("sb3_hyper.tasks.metaworld:MetaWorldEnv", 500, {"benchmark": "ML10"}),
+    "MetaWorldML45-v0": ("sb3_hyper.tasks.metaworld:MetaWorldEnv", 500, {"benchmark": "ML45"}),
 }
 
 
