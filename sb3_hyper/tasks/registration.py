@@ -6,6 +6,16 @@ HORIZON = 200  # steps of an episode of the meta-RL tasks on MuJoCo
 # id -> entry point, horizon, arguments
 TASK_ENVS: dict[str, tuple[str, int, dict[str, object]]] = {
     "PointGoal-v0": ("sb3_hyper.tasks.point:PointGoalEnv", 20, {}),
+    "HalfCheetahVel-v0": ("sb3_hyper.tasks.cheetah:HalfCheetahVelEnv", HORIZON, {}),
+    "HalfCheetahVelMedium-v0": ("sb3_hyper.tasks.cheetah:HalfCheetahVelMediumEnv", HORIZON, {}),
+    "HalfCheetahFwdBack-v0": ("sb3_hyper.tasks.cheetah:HalfCheetahFwdBackEnv", HORIZON, {}),
+    "AntVel-v0": ("sb3_hyper.tasks.ant:AntVelEnv", HORIZON, {}),
+    "AntFwdBack-v0": ("sb3_hyper.tasks.ant:AntFwdBackEnv", HORIZON, {}),
+    "AntForwardBackward-v0": ("sb3_hyper.tasks.ant:AntForwardBackwardEnv", HORIZON, {}),
+    "AntGoal-v0": ("sb3_hyper.tasks.ant:AntGoalEnv", HORIZON, {}),
+    "HumanoidDir-v0": ("sb3_hyper.tasks.humanoid:HumanoidDirEnv", HORIZON, {}),
+    "WalkerRandomParams-v0": ("sb3_hyper.tasks.random_parameters:WalkerRandomParamsEnv", HORIZON, {}),
+    "HopperRandomParams-v0": ("sb3_hyper.tasks.random_parameters:HopperRandomParamsEnv", HORIZON, {}),
 }
 
 
