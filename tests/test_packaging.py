@@ -53,4 +53,5 @@ def test_the_wheel_carries_everything(tmp_path):
     wanted |= {"sb3_hyper/py.typed", "sb3_hyper/version.txt"}
     wanted |= {f"sb3_hyper/{path.relative_to(ROOT)}" for path in (ROOT / "hyperparams").iterdir() if path.is_file()}
     wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "sb3_hyper" / "experiments").rglob("*.[yj]*")}
+    wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "sb3_hyper" / "tasks" / "assets").iterdir()}
     assert names == wanted

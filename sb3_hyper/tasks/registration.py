@@ -10,6 +10,16 @@ TASK_ENVS: dict[str, tuple[str, int, dict[str, object]]] = {
     "MetaWorldML1-v0": ("sb3_hyper.tasks.metaworld:MetaWorldEnv", 500, {"benchmark": "ML1"}),
     "MetaWorldML10-v0": ("sb3_hyper.tasks.metaworld:MetaWorldEnv", 500, {"benchmark": "ML10"}),
     "MetaWorldML45-v0": ("sb3_hyper.tasks.metaworld:MetaWorldEnv", 500, {"benchmark": "ML45"}),
+    "HalfCheetahVel-v0": ("sb3_hyper.tasks.cheetah:HalfCheetahVelEnv", HORIZON, {}),
+    "HalfCheetahVelMedium-v0": ("sb3_hyper.tasks.cheetah:HalfCheetahVelMediumEnv", HORIZON, {}),
+    "HalfCheetahFwdBack-v0": ("sb3_hyper.tasks.cheetah:HalfCheetahFwdBackEnv", HORIZON, {}),
+    "AntVel-v0": ("sb3_hyper.tasks.ant:AntVelEnv", HORIZON, {}),
+    "AntFwdBack-v0": ("sb3_hyper.tasks.ant:AntFwdBackEnv", HORIZON, {}),
+    "AntForwardBackward-v0": ("sb3_hyper.tasks.ant:AntForwardBackwardEnv", HORIZON, {}),
+    "AntGoal-v0": ("sb3_hyper.tasks.ant:AntGoalEnv", HORIZON, {}),
+    "HumanoidDir-v0": ("sb3_hyper.tasks.humanoid:HumanoidDirEnv", HORIZON, {}),
+    "WalkerRandomParams-v0": ("sb3_hyper.tasks.random_parameters:WalkerRandomParamsEnv", HORIZON, {}),
+    "HopperRandomParams-v0": ("sb3_hyper.tasks.random_parameters:HopperRandomParamsEnv", HORIZON, {}),
 }
 
 
