@@ -1,6 +1,6 @@
 """Point-Goal: a point in the plane that has to find its goal. For tests and first steps."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -22,7 +22,7 @@ class PointGoalEnv(TaskEnv):
     :param render_mode: ``"rgb_array"`` or None.
     """
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (gymnasium's)
     splits = ("train", "test", "ood")
     context_scaling = "max"
 
@@ -65,7 +65,7 @@ class PointGoalEnv(TaskEnv):
         reward = -distance if self.variant == "dense" else max(0.0, 1 - distance) * (distance < RADIUS)
         return self.position.astype(np.float32), reward, False, False, {"distance": distance}
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """
         :return: A picture of [-1.5, 1.5] x [-1.5, 1.5]: the goal green, the point black, ``(150, 150, 3)``; None without a
             render mode.

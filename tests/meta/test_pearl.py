@@ -56,8 +56,8 @@ def assert_same(one, other):
 # ---------------------------------------------------------------- the update
 
 
-def plain_update(model, n_steps):
-    """Each loss by itself, task by task, row by row where it can be; gradients of the parts that it shall change, no others."""
+def plain_update(model, n_steps):  # noqa: C901 (plain, not short)
+    """Each loss by itself, row by row, with the gradients of the parts that it shall change and no others."""
     policy = model.policy
     buffer = model.replay_buffer
     optimizers = {name: th.optim.Adam(getattr(policy, name).parameters(), lr=3e-4) for name in policy.optimizers}
@@ -366,9 +366,10 @@ def test_adaptation_returns_are_those_of_the_tasks_and_later_episodes_know_more(
     model.learn(ITERATION)
     env = make_vec_env("PointGoal-v0", 3)
     reset_to_tasks(env, model.tasks.test)
-    returns = model.adapt(env, n_episodes=3)
-    assert returns.shape == (3, 3)
-    assert (returns < 0).all()
+    curve = model.adapt(env, n_episodes=3)
+    assert curve.returns.shape == (3, 3)
+    assert (curve.returns < 0).all()
+    assert (curve.lengths == 20).all()
     one, three = [], []
     for n, variances in ((1, one), (3, three)):
         reset_to_tasks(env, model.tasks.test)
@@ -407,7 +408,7 @@ def test_a_single_gymnasium_environment_will_do():
     model = make(n_envs=1)
     env = gym.make("PointGoal-v0")
     env.reset(options={"task": model.tasks.test[0]})
-    assert model.adapt(env, 2).shape == (1, 2)
+    assert model.adapt(env, 2).returns.shape == (1, 2)
     action, _ = model.predict(env.reset()[0], deterministic=True)
     assert env.action_space.contains(action)
 
@@ -446,7 +447,7 @@ def test_context_with_the_next_observation():
     model.learn(ITERATION)
     env = make_vec_env("PointGoal-v0", 2)
     reset_to_tasks(env, model.tasks.test[:2])
-    assert model.adapt(env, 2).shape == (2, 2)
+    assert model.adapt(env, 2).returns.shape == (2, 2)
     assert model.policy.encoder.network.hidden[0].weight.shape[0] == 2 + 2 + 1 + 2
 
 

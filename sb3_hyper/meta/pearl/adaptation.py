@@ -7,6 +7,7 @@ import torch as th
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_hyper.meta.evaluation import AdaptationCurve
 from sb3_hyper.meta.pearl.encoder import Belief, prior
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class GrowingContext:
             return encoder(context, mask)
 
 
-def adapt(model: "PEARL", env: GymEnv, n_episodes: int, n_prior_episodes: int, deterministic: bool) -> np.ndarray:
+def adapt(model: "PEARL", env: GymEnv, n_episodes: int, n_prior_episodes: int, deterministic: bool) -> AdaptationCurve:
     """
     See :meth:`PEARL.adapt`; the parameters are its own.
 
@@ -54,7 +55,7 @@ def adapt(model: "PEARL", env: GymEnv, n_episodes: int, n_prior_episodes: int, d
     :param n_episodes: Episodes in each environment.
     :param n_prior_episodes: Episodes before the first inference.
     :param deterministic: The actor's mode instead of samples.
-    :return: Undiscounted returns, ``(n_envs, n_episodes)``
+    :return: Returns and lengths of the episodes, ``(n_envs, n_episodes)`` each
     """
     env = env if isinstance(env, VecEnv) else model._wrap_env(env, monitor_wrapper=False)
     policy, device, n_envs = model.policy, model.device, env.num_envs
@@ -64,9 +65,9 @@ def adapt(model: "PEARL", env: GymEnv, n_episodes: int, n_prior_episodes: int, d
         policy.set_belief(Belief(oracle, th.zeros_like(oracle)))
     else:
         policy.set_belief(prior(n_envs, policy.latent_dim, device))
-    returns = np.zeros((n_envs, n_episodes))
+    curve = AdaptationCurve(np.zeros((n_envs, n_episodes)), np.zeros((n_envs, n_episodes), dtype=int))
     if n_episodes == 0:
-        return returns
+        return curve
     context, n_done = GrowingContext(n_envs), np.zeros(n_envs, dtype=int)
     z = policy.belief.sample()
     obs = np.asarray(env.reset())
@@ -77,7 +78,8 @@ def adapt(model: "PEARL", env: GymEnv, n_episodes: int, n_prior_episodes: int, d
             actions = policy.act(th.as_tensor(obs, device=device).float(), condition, deterministic).cpu().numpy()
         next_obs, rewards, dones, infos = env.step(policy.unscale_action(actions))
         running = n_done < n_episodes
-        returns[running, n_done[running]] += rewards[running]
+        curve.returns[running, n_done[running]] += rewards[running]
+        curve.lengths[running, n_done[running]] += 1
         parts = [obs, actions, rewards[:, None]]
         if policy.context_next_obs:
             last = [
@@ -101,4 +103,4 @@ def adapt(model: "PEARL", env: GymEnv, n_episodes: int, n_prior_episodes: int, d
             condition = policy.actor.condition(z)
     if policy.encoder is not None:
         policy.set_belief(belief)
-    return returns
+    return curve

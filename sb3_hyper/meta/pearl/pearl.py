@@ -16,6 +16,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Rollout
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_hyper.meta.evaluation import AdaptationCurve
 from sb3_hyper.meta.pearl.adaptation import adapt
 from sb3_hyper.meta.pearl.buffers import TaskBatch, TaskReplayBuffer
 from sb3_hyper.meta.pearl.collection import collect
@@ -46,6 +47,7 @@ class PEARL(OffPolicyAlgorithm):
     :param tasks: The tasks; None: they are drawn from ``env``.
     :param n_train_tasks: How many training tasks to draw.
     :param n_test_tasks: How many test tasks to draw; training does not see them.
+    :param n_ood_tasks: How many tasks out of the training distribution to draw, where the environment has any.
     :param task_seed: Seed of the tasks. It is not ``seed``, so that runs can differ in one of the two.
     :param buffer_size: Transitions that are kept, of all tasks together.
     :param meta_batch_size: Tasks in a gradient step, drawn with replacement.
@@ -89,6 +91,7 @@ class PEARL(OffPolicyAlgorithm):
         tasks: TaskSet | None = None,
         n_train_tasks: int = 100,
         n_test_tasks: int = 30,
+        n_ood_tasks: int = 0,
         task_seed: int = 0,
         buffer_size: int = 1_000_000,
         meta_batch_size: int = 16,
@@ -148,7 +151,8 @@ class PEARL(OffPolicyAlgorithm):
             if value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value}")
         self.tasks = tasks
-        self.n_train_tasks, self.n_test_tasks, self.task_seed = n_train_tasks, n_test_tasks, task_seed
+        self.n_train_tasks, self.n_test_tasks, self.n_ood_tasks = n_train_tasks, n_test_tasks, n_ood_tasks
+        self.task_seed = task_seed
         self.meta_batch_size, self.context_batch_size = meta_batch_size, context_batch_size
         self.n_initial_steps, self.n_tasks_per_iteration = n_initial_steps, n_tasks_per_iteration
         self.n_prior_steps, self.n_posterior_steps = n_prior_steps, n_posterior_steps
@@ -164,7 +168,8 @@ class PEARL(OffPolicyAlgorithm):
         if self.env is not None:
             self._check_env(self.env)
             if self.tasks is None:
-                self.tasks = sample_task_set(self.env, self.n_train_tasks, self.n_test_tasks, seed=self.task_seed)
+                counts = self.n_train_tasks, self.n_test_tasks, self.n_ood_tasks
+                self.tasks = sample_task_set(self.env, *counts, seed=self.task_seed)
             if self.oracle_context and self.scaler is None:
                 parameters = self._task_parameters(self.env, self.tasks.train)
                 self.scaler = ContextScaler(parameters, self.env.get_attr("context_scaling", 0)[0])
@@ -332,9 +337,8 @@ class PEARL(OffPolicyAlgorithm):
                 target = self.reward_scale * rewards + (1 - dones) * self.gamma * next_value
             q_values = policy.critic(batch.observations, batch.actions, z)  # (2, n_tasks, batch_size)
             critic_loss = (q_values - target).square().mean(dim=(1, 2)).sum()
-            step(
-                [policy.critic.optimizer] + ([] if encoder is None else [encoder.optimizer]), critic_loss + self.kl_weight * kl
-            )
+            learning = ["critic"] if encoder is None else ["critic", "encoder"]
+            step([optimizers[name] for name in learning], critic_loss + self.kl_weight * kl)
 
             # State value
             with frozen(policy.critic):
@@ -359,7 +363,9 @@ class PEARL(OffPolicyAlgorithm):
         if self._log_interval is not None and self.n_iterations % self._log_interval == 0:
             self.dump_logs()
 
-    def adapt(self, env: GymEnv, n_episodes: int = 2, n_prior_episodes: int = 1, deterministic: bool = True) -> np.ndarray:
+    def adapt(
+        self, env: GymEnv, n_episodes: int = 2, n_prior_episodes: int = 1, deterministic: bool = True
+    ) -> AdaptationCurve:
         """
         Infer z for the tasks that are set in an environment. After this, ``predict`` acts for them, environment by
         environment, with the posterior's mean.
@@ -372,7 +378,7 @@ class PEARL(OffPolicyAlgorithm):
         :param n_episodes: Episodes in each environment; 0: back to the prior.
         :param n_prior_episodes: Episodes before the first inference.
         :param deterministic: The actor's mode instead of samples.
-        :return: Undiscounted returns, ``(n_envs, n_episodes)``
+        :return: Returns and lengths of the episodes, ``(n_envs, n_episodes)`` each
         """
         return adapt(self, env, n_episodes, n_prior_episodes, deterministic)
 

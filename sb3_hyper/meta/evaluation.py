@@ -1,0 +1,256 @@
+"""How good a meta-learner is in a task it has not seen, episode after episode: adaptation curves."""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_hyper.common.files import replacing
+from sb3_hyper.common.random_states import get_random_states, set_random_states
+from sb3_hyper.tasks.interface import Task, TaskSet
+from sb3_hyper.tasks.vectorized import reset_to_tasks
+
+EPISODE_LIMIT = 100_000  # steps after which an episode without an end is an error
+
+
+class AdaptationCurve(NamedTuple):
+    """
+    What came of adapting to some tasks. Episode 0 is played without any knowledge of the task.
+
+    :param returns: Undiscounted returns, ``(n_tasks, n_episodes)``
+    :param lengths: Steps of the episodes, ``(n_tasks, n_episodes)``
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+
+
+def adaptation_curve(
+    adapt: Callable[[VecEnv], AdaptationCurve], env: VecEnv, tasks: Sequence[Task], seed: int = 0
+) -> AdaptationCurve:
+    """
+    Adapt to tasks, as many at a time as there are environments.
+
+    :param adapt: Adapts to the tasks that are set in a vectorized environment, each by itself.
+    :param env: A vectorized task environment.
+    :param tasks: The tasks.
+    :param seed: Seed of the environment.
+    :return: The curve of each task.
+    """
+    n_envs, curves = env.num_envs, []
+    for start in range(0, len(tasks), n_envs):
+        group = list(tasks[start : start + n_envs])
+        env.seed(seed + start)
+        reset_to_tasks(env, group + [group[0]] * (n_envs - len(group)))
+        curve = adapt(env)
+        curves.append(AdaptationCurve(*(array[: len(group)] for array in curve)))
+    return AdaptationCurve(*(np.concatenate(arrays) for arrays in zip(*curves, strict=True)))
+
+
+def do_nothing_returns(env: VecEnv, tasks: Sequence[Task], seed: int = 0) -> np.ndarray:
+    """
+    The anchor of every curve: what an agent gets that gives zeros as actions.
+
+    :param env: A vectorized task environment.
+    :param tasks: The tasks.
+    :param seed: Seed of the environment.
+    :return: Return of an episode in each task, ``(n_tasks,)``
+    """
+    space = env.action_space
+    assert isinstance(space, gym.spaces.Box)
+    actions = np.clip(np.zeros((env.num_envs, *space.shape), dtype=space.dtype), space.low, space.high)
+
+    def one_episode(env: VecEnv) -> AdaptationCurve:
+        returns, running = np.zeros((env.num_envs, 1)), np.ones(env.num_envs, dtype=bool)
+        lengths = np.zeros((env.num_envs, 1), dtype=int)
+        for _ in range(EPISODE_LIMIT):
+            _, rewards, dones, _ = env.step(actions)
+            returns[running, 0] += rewards[running]
+            lengths[running] += 1
+            running &= ~dones
+            if not running.any():
+                return AdaptationCurve(returns, lengths)
+        raise ValueError(f"An episode did not end within {EPISODE_LIMIT} steps")
+
+    return adaptation_curve(one_episode, env, tasks, seed).returns[:, 0]
+
+
+class MetaEvalCallback(EvalCallback):
+    """
+    Evaluates a meta-learner's adaptation on training, test and out-of-distribution tasks.
+
+    Where ``EvalCallback`` has the return of an episode, there is here the return of the last episode in each test task: in
+    ``evaluations.npz``, in ``eval/mean_reward``, and in the choice of the best model. Beside it, in ``log_path``:
+
+    - ``adaptation.npz``: ``timesteps (n,)``, and for each split ``returns_test``, ``lengths_test``
+      ``(n, n_tasks, n_episodes)``, ``nothing_test (n_tasks,)``; with ``stochastic=True`` ``returns_test_stochastic`` too.
+    - ``adaptation.csv``: the same, one row per episode.
+
+    The logger gets ``eval/test_0``, ``eval/test_1``, ...: the mean return of each episode; ``eval/test_nothing``: that of
+    doing nothing; ``eval/adaptation_steps``: the environment steps of an adaptation, last episode excepted. Training with
+    the callback is bit-identical to training without it.
+
+    :param eval_env: A task environment, vectorized or not: as many tasks are evaluated at a time as it has environments.
+    :param tasks: The tasks; None: the model's.
+    :param splits: Which of them, ``"test"`` first.
+    :param n_train_tasks: Evaluate at most so many of the training tasks.
+    :param n_episodes: Episodes per task; the last one counts.
+    :param eval_freq: Evaluate every so many calls, i.e. every ``eval_freq * n_envs`` steps.
+    :param deterministic: The actor's mode instead of samples.
+    :param stochastic: Whether samples are evaluated beside the mode.
+    :param adapt_kwargs: Further arguments of the model's ``adapt``.
+    :param seed: Seed of evaluations: all of them start from the same states.
+    :param kwargs: Further arguments of ``EvalCallback``.
+    """
+
+    def __init__(
+        self,
+        eval_env: gym.Env | VecEnv,
+        tasks: TaskSet | None = None,
+        splits: Sequence[str] = ("test", "train", "ood"),
+        n_train_tasks: int = 30,
+        n_episodes: int = 3,
+        eval_freq: int = 10_000,
+        deterministic: bool = True,
+        stochastic: bool = False,
+        adapt_kwargs: Mapping[str, Any] | None = None,
+        seed: int = 10_000,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(eval_env, eval_freq=eval_freq, deterministic=deterministic, **kwargs)
+        if n_episodes < 1:
+            raise ValueError(f"n_episodes must be a whole number of at least 1, got {n_episodes}")
+        self.tasks, self.splits, self.n_train_tasks = tasks, tuple(splits), n_train_tasks
+        self.n_episodes, self.stochastic = n_episodes, stochastic
+        self.adapt_kwargs, self.seed = dict(adapt_kwargs or {}), seed
+        self.nothing: dict[str, np.ndarray] = {}
+        self.curves: dict[str, list[np.ndarray]] = {}
+        self.n_curves = 0
+
+    def _init_callback(self) -> None:
+        if not hasattr(self.model, "adapt"):
+            raise ValueError(f"MetaEvalCallback is for models that can adapt to a task, {type(self.model).__name__} cannot")
+        super()._init_callback()
+        task_set: TaskSet = self.model.tasks if self.tasks is None else self.tasks  # type: ignore[attr-defined]
+        there = {split: tasks for split, tasks in task_set if split in self.splits and tasks}
+        there["train"] = there.get("train", ())[: self.n_train_tasks]
+        self.evaluated = {split: there[split] for split in self.splits if there.get(split)}
+        if not self.evaluated:
+            raise ValueError(f"There are no tasks in {', '.join(self.splits)} to evaluate")
+
+    def _on_step(self) -> bool:
+        if self.eval_freq > 0 and self.n_calls % self.eval_freq == 0:
+            return self.evaluate()
+        return True
+
+    def evaluate(self) -> bool:
+        """
+        Evaluate now.
+
+        :return: Whether to go on training.
+        """
+        states, policy = get_random_states(), self.model.policy
+        kept = policy.get_extra_state()
+        try:
+            curves = self._measure()
+        finally:
+            policy.set_extra_state(kept)
+            set_random_states(states)
+        main = next(iter(self.evaluated))
+        last, lengths = curves[f"returns_{main}"][:, -1], curves[f"lengths_{main}"]
+        self.last_mean_reward = float(last.mean())
+        if self.log_path is not None:
+            self._keep(curves, main)
+        self._log(curves, lengths)
+        if self.last_mean_reward <= self.best_mean_reward:
+            return self._on_event() if self.callback is not None else True
+        if self.verbose >= 1:
+            print("New best mean return after adaptation")
+        self.best_mean_reward = self.last_mean_reward
+        if self.best_model_save_path is not None:
+            self.model.save(Path(self.best_model_save_path) / "best_model")
+        going_on = self.callback_on_new_best is None or self.callback_on_new_best.on_step()
+        return going_on and (self.callback is None or self._on_event())
+
+    def _measure(self) -> dict[str, np.ndarray]:
+        curves = {}
+        for split, tasks in self.evaluated.items():
+            if split not in self.nothing:
+                self.nothing[split] = do_nothing_returns(self.eval_env, tasks, self.seed)
+            kinds = {"": self.deterministic, **({"_stochastic": False} if self.stochastic else {})}
+            for suffix, deterministic in kinds.items():
+                th.manual_seed(self.seed)
+                np.random.seed(self.seed)
+
+                def adapt(env: VecEnv, deterministic: bool = deterministic) -> AdaptationCurve:
+                    return self.model.adapt(env, self.n_episodes, deterministic=deterministic, **self.adapt_kwargs)  # type: ignore[attr-defined]
+
+                curve = adaptation_curve(adapt, self.eval_env, tasks, self.seed)
+                curves[f"returns_{split}{suffix}"], curves[f"lengths_{split}{suffix}"] = curve
+        return curves
+
+    def _keep(self, curves: dict[str, np.ndarray], main: str) -> None:
+        assert self.log_path is not None
+        path = Path(self.log_path).with_name("adaptation.npz")
+        if self.n_curves < len(self.evaluations_timesteps):  # the run was interrupted and goes on
+            with np.load(path) as data:
+                before = np.isin(data["timesteps"], self.evaluations_timesteps)
+                self.curves = {name: list(data[name][before]) for name in curves}
+        for name, curve in curves.items():
+            self.curves.setdefault(name, []).append(curve)
+        self.evaluations_timesteps.append(self.num_timesteps)
+        self.evaluations_results.append(curves[f"returns_{main}"][:, -1].tolist())
+        self.evaluations_length.append(curves[f"lengths_{main}"][:, -1].tolist())
+        self.n_curves = len(self.evaluations_timesteps)
+        nothing = {f"nothing_{split}": returns for split, returns in self.nothing.items()}
+        steps = np.array(self.evaluations_timesteps)
+        with replacing(path) as temporary:
+            np.savez(temporary, timesteps=steps, **{name: np.array(all_) for name, all_ in self.curves.items()}, **nothing)  # type: ignore[arg-type]
+        with replacing(Path(self.log_path).with_suffix(".npz")) as temporary:
+            results, lengths = np.array(self.evaluations_results), np.array(self.evaluations_length)
+            np.savez(temporary, timesteps=steps, results=results, ep_lengths=lengths)
+        write_adaptation_csv(path.with_suffix(".csv"), steps, {name: np.array(all_) for name, all_ in self.curves.items()})
+
+    def _log(self, curves: dict[str, np.ndarray], lengths: np.ndarray) -> None:
+        for name, returns in curves.items():
+            kind, _, split = name.partition("_")
+            if kind == "returns":
+                means = returns.mean(axis=0)
+                for episode, mean in enumerate(means):
+                    self.logger.record(f"eval/{split}_{episode}", float(mean))
+                if self.verbose >= 1:
+                    values = " -> ".join(f"{mean:.1f}" for mean in means)
+                    print(f"Eval num_timesteps={self.num_timesteps}, {len(returns)} {split} tasks, by episode: {values}")
+        for split, nothing in self.nothing.items():
+            self.logger.record(f"eval/{split}_nothing", float(nothing.mean()))
+        self.logger.record("eval/mean_reward", self.last_mean_reward)
+        self.logger.record("eval/mean_ep_length", float(lengths[:, -1].mean()))
+        self.logger.record("eval/adaptation_steps", float(lengths[:, :-1].sum(axis=1).mean()))
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        self.logger.dump(self.num_timesteps)
+
+
+def write_adaptation_csv(path: str | Path, steps: np.ndarray, curves: Mapping[str, np.ndarray]) -> None:
+    """
+    Write adaptation curves, one row per episode.
+
+    :param path: Where to. The file is written whole or not at all.
+    :param steps: Environment steps of training at each evaluation, ``(n,)``
+    :param curves: ``returns_<split>``, perhaps with ``_stochastic``: ``(n, n_tasks, n_episodes)``
+    """
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["step", "split", "deterministic", "task", "episode", "return"])
+        for name, returns in curves.items():
+            if not name.startswith("returns_"):
+                continue
+            split, _, stochastic = name.removeprefix("returns_").partition("_")
+            for (evaluation, task, episode), value in np.ndenumerate(returns):
+                row = [int(steps[evaluation]), split, not stochastic, task, episode, f"{value:.3f}"]
+                writer.writerow(row)

@@ -1,0 +1,110 @@
+"""Adaptation curves, and the callback that measures them."""
+
+import csv
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3 import TD3
+from stable_baselines3.common.env_util import make_vec_env
+
+from sb3_hyper.meta.evaluation import AdaptationCurve, MetaEvalCallback, adaptation_curve, do_nothing_returns
+from tests.meta.test_pearl import ITERATION, SMALL, make, parameters
+
+
+def test_every_task_is_evaluated_once_whatever_the_number_of_environments():
+    tasks = [{"goal": [float(i), 0.0]} for i in range(5)]
+
+    def adapt(env):
+        goals = [task["goal"][0] for task in env.get_attr("task")]
+        return AdaptationCurve(np.array(goals)[:, None], np.ones((env.num_envs, 1), dtype=int))
+
+    for n_envs in (1, 2, 3, 5, 8):
+        curve = adaptation_curve(adapt, make_vec_env("PointGoal-v0", n_envs), tasks)
+        assert curve.returns[:, 0].tolist() == [0, 1, 2, 3, 4]
+        assert curve.lengths.shape == (5, 1)
+
+
+def test_doing_nothing_is_paid_the_distance_to_the_goal():
+    tasks = [{"goal": [0.6, 0.8]}, {"goal": [0.0, 0.5]}, {"goal": [-1.0, 0.0]}]
+    np.testing.assert_allclose(do_nothing_returns(make_vec_env("PointGoal-v0", 2), tasks), [-20, -10, -20])
+
+
+def test_what_the_callback_keeps_and_logs(tmp_path, capsys):
+    model = make(n_ood_tasks=2)
+    callback = MetaEvalCallback(
+        make_vec_env("PointGoal-v0", 2),
+        n_train_tasks=3,
+        eval_freq=40,
+        stochastic=True,
+        log_path=str(tmp_path),
+        best_model_save_path=str(tmp_path / "best"),
+    )
+    logged = []
+    original = model.learn
+
+    def record(name, value, **kwargs):
+        logged.append(name)
+
+    callback.init_callback(model)
+    model._logger = type("Spy", (), {"record": staticmethod(record), "dump": lambda self, step: None})()
+    model._custom_logger = True
+    original(ITERATION, callback=callback)
+    with np.load(tmp_path / "adaptation.npz") as data:
+        n = len(data["timesteps"])
+        assert n >= 3
+        for split, n_tasks in (("test", 3), ("train", 3), ("ood", 2)):
+            assert data[f"returns_{split}"].shape == (n, n_tasks, 3)
+            assert data[f"returns_{split}_stochastic"].shape == (n, n_tasks, 3)
+            np.testing.assert_allclose(data[f"nothing_{split}"], -20, atol=1e-4)
+        assert not np.allclose(data["returns_test"], data["returns_test_stochastic"])
+        post = data["returns_test"][:, :, -1]
+    with np.load(tmp_path / "evaluations.npz") as data:
+        np.testing.assert_allclose(data["results"], post)
+        assert data["ep_lengths"].shape == post.shape
+    with (tmp_path / "adaptation.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == n * (3 + 3 + 2) * 2 * 3
+    first = next(row for row in rows if row["split"] == "test" and row["deterministic"] == "True" and row["episode"] == "2")
+    assert float(first["return"]) == pytest.approx(post[0, 0], abs=1e-3)
+    assert {"eval/test_0", "eval/test_2", "eval/ood_1", "eval/train_nothing", "eval/adaptation_steps"} <= set(logged)
+    assert (tmp_path / "best" / "best_model.zip").is_file()
+    assert callback.best_mean_reward == pytest.approx(post.mean(axis=1).max())
+    assert "test tasks, by episode" in capsys.readouterr().out
+
+
+def test_training_with_the_callback_is_bit_identical_to_training_without():
+    plain, watched = make(), make()
+    plain.set_random_seed(0)
+    plain.learn(ITERATION + 180)
+    callback = MetaEvalCallback(make_vec_env("PointGoal-v0", 2), eval_freq=10, verbose=0)
+    watched.set_random_seed(0)  # making an environment draws from numpy's generator
+    watched.learn(ITERATION + 180, callback=callback)
+    for name, value in parameters(plain).items():
+        assert th.equal(value, parameters(watched)[name]), name
+    assert callback.last_mean_reward < 0
+
+
+def test_evaluations_repeat():
+    model = make()
+    callback = MetaEvalCallback(make_vec_env("PointGoal-v0", 2), verbose=0)
+    callback.init_callback(model)
+    model.learn(ITERATION)
+    results = []
+    for _ in range(2):
+        callback.evaluate()
+        results.append(callback.last_mean_reward)
+        np.random.random(7)
+    assert results[0] == results[1]
+
+
+def test_errors_say_what_is_wrong():
+    env = gym.make("PointGoal-v0")
+    with pytest.raises(ValueError, match="TD3 cannot"):
+        TD3("MlpPolicy", env).learn(1, callback=MetaEvalCallback(env))
+    with pytest.raises(ValueError, match="no tasks in ood"):
+        make().learn(1, callback=MetaEvalCallback(env, splits=("ood",)))
+    with pytest.raises(ValueError, match="n_episodes"):
+        MetaEvalCallback(env, n_episodes=0)
+    assert SMALL["n_test_tasks"] == 3
