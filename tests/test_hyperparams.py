@@ -4,7 +4,7 @@ import pytest
 import yaml
 from stable_baselines3 import SAC, TD3
 
-from sb3_hyper import zoo
+from sb3_hyper.zoo import __main__ as zoo
 
 FILES = ["td3", "sac", "tqc", "td3_paper", "sac_paper"]
 ENVS = [f"{name}-{version}" for name in ("Hopper", "Walker2d", "HalfCheetah", "Ant") for version in ("v5", "v4")]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import sb3_hyper
-from sb3_hyper import zoo
+from sb3_hyper.zoo import __main__ as zoo
 
 ROOT = Path(__file__).parent.parent
 

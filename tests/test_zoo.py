@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from sb3_hyper import zoo
+from sb3_hyper.zoo import __main__ as zoo
 
 ROOT = Path(__file__).parent.parent
 SHORT = [

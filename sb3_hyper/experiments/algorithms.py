@@ -1,9 +1,13 @@
-"""The algorithms that a study can name: rl-zoo3's, by its names (importing rl-zoo3 itself patches gymnasium)."""
+"""The algorithms that a study can name: this package's, and rl-zoo3's by its names (importing it patches gymnasium)."""
 
 from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from sb3_hyper.meta.pearl.pearl import PEARL
+
+# Those that learn to adapt to tasks
+META_ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"pearl": PEARL}
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
     "a2c": A2C,
     "ars": ARS,
@@ -17,4 +21,5 @@ ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
     "td3": TD3,
     "tqc": TQC,
     "trpo": TRPO,
+    **META_ALGORITHMS,
 }

@@ -25,13 +25,14 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize
 from sb3_hyper.common.files import read_json, sync, write_json
 from sb3_hyper.common.random_states import RandomState, get_random_states, set_random_states
 from sb3_hyper.experiments import provenance
+from sb3_hyper.meta.pearl.pearl import PEARL
 
 BUSY = 75  # exit status of a process that finds another at work on its run (EX_TEMPFAIL)
 COMPLETE = "complete"  # the file that marks a run whose end was reached and saved
 SAVE_SECONDS = 600.0
-MONITOR = "0.monitor.csv"  # SB3's log of training episodes
+MONITORS = "*.monitor.csv"  # SB3's logs of training episodes, one per environment
 STATE = {"random", "action_space", "before_last_reset", "eval_env", "evaluations", "best_mean_reward", "last_mean_reward"}
-STATE |= {"n_calls", "seconds", "cpu_seconds", "made_with", "elapsed", "cpu_elapsed", "monitor_size"}
+STATE |= {"n_calls", "seconds", "cpu_seconds", "made_with", "elapsed", "cpu_elapsed", "monitor_sizes"}
 
 
 class RepeatableResets(gym.Wrapper):
@@ -91,7 +92,7 @@ def obstacle(model: BaseAlgorithm) -> str | None:
     assert env is not None
     if not isinstance(model, OffPolicyAlgorithm):
         return f"{type(model).__name__} is no off-policy algorithm"
-    if env.num_envs != 1:
+    if env.num_envs != 1 and not begins_afresh(model):
         return f"it has {env.num_envs} training environments"
     if model.use_sde:
         return "gSDE's noise is not part of a model"
@@ -102,6 +103,15 @@ def obstacle(model: BaseAlgorithm) -> str | None:
     if unwrap_vec_wrapper(env, VecFrameStack) is not None:
         return "its environment stacks frames"
     return None
+
+
+def begins_afresh(model: BaseAlgorithm) -> bool:
+    """
+    :param model: A model.
+    :return: Whether each of its rollouts resets the environments, with seeds drawn from numpy's generator: between two
+        rollouts, nothing of an environment needs to be kept.
+    """
+    return isinstance(model, PEARL)
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -192,13 +202,17 @@ class ResumableRun(BaseCallback):
         if missing:
             raise ValueError(f"{', '.join(sorted(missing))} are missing")
         env.reset()  # uses up the seed the environment was made with
-        observation = env.env_method("repeat_reset", state["before_last_reset"])[0]
-        model = algorithm_class.load(folder / "model.zip", env=env, device=device, force_reset=False)
-        if not _equal(observation, model._last_obs):
-            raise ValueError("the environment does not repeat its resets")
+        if state["before_last_reset"] is None:
+            model = algorithm_class.load(folder / "model.zip", env=env, device=device)
+        else:
+            observation = env.env_method("repeat_reset", state["before_last_reset"])[0]
+            model = algorithm_class.load(folder / "model.zip", env=env, device=device, force_reset=False)
+            if not _equal(observation, model._last_obs):
+                raise ValueError("the environment does not repeat its resets")
         model.load_replay_buffer(folder / "replay_buffer.pkl", truncate_last_traj=False)
-        if (self.folder / MONITOR).is_file():  # episodes after the checkpoint come again
-            os.truncate(self.folder / MONITOR, state["monitor_size"])
+        for name, size in state["monitor_sizes"].items():  # episodes after the checkpoint come again
+            if (self.folder / name).is_file():
+                os.truncate(self.folder / name, size)
         self._to_restore = state
         self._last_checkpoint = model.num_timesteps
         return model
@@ -218,7 +232,7 @@ class ResumableRun(BaseCallback):
         self._report()
 
     def _on_step(self) -> bool:
-        self._episode_ended = self._obstacle is None and bool(self.locals["dones"][0])
+        self._episode_ended = self._obstacle is None and (begins_afresh(self.model) or bool(self.locals["dones"][0]))
         if len(self.eval_callback.evaluations_timesteps) > len(self.seconds):
             self.seconds.append(self._elapsed())
             self.cpu_seconds.append(self._cpu_elapsed())
@@ -283,7 +297,7 @@ class ResumableRun(BaseCallback):
         state = {
             "random": get_random_states(),
             "action_space": model.action_space.np_random.bit_generator.state,
-            "before_last_reset": self.training_env.env_method("before_last_reset")[0],
+            "before_last_reset": None if begins_afresh(model) else self.training_env.env_method("before_last_reset")[0],
             "eval_env": self.eval_callback.eval_env.env_method("get_random_state"),
             "evaluations": _evaluations(self.eval_callback),
             "best_mean_reward": float(self.eval_callback.best_mean_reward),
@@ -294,7 +308,7 @@ class ResumableRun(BaseCallback):
             "made_with": self.made_with,
             "elapsed": self._elapsed(),
             "cpu_elapsed": self._cpu_elapsed(),
-            "monitor_size": monitor.stat().st_size if (monitor := self.folder / MONITOR).is_file() else 0,
+            "monitor_sizes": {path.name: path.stat().st_size for path in self.folder.glob(MONITORS)},
         }
         write_json(temporary / "state.json", state)
         sync(temporary)  # before the older one goes

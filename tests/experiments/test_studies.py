@@ -104,7 +104,7 @@ def test_the_buffer_is_no_longer_than_the_run(tmp_path):
         ({1: 2}, "1: "),
         ({"baseline": "c"}, "baseline 'c' is not one of the variants a, b"),
         ({"eval_freq": 2000}, "before the first evaluation"),
-        ({"variants": {"a": {"file": "ppo"}}}, "variants.a: .*file 'ppo' is not one of sac, sac_paper, td3"),
+        ({"variants": {"a": {"file": "ppo"}}}, "variants.a: .*file 'ppo' is not one of pearl, sac, sac_paper, td3"),
         ({"variants": {"a": {}}}, "variants.a: .*names a policy"),
         ({"variants": {"a": {"file": "td3", "lable": "x"}}}, "variants.a.lable: Extra inputs"),
         ({"variants": {"a/b": {"file": "td3"}}}, "variant 'a/b': letters, digits"),
