@@ -4,7 +4,7 @@ networks and all settings are the same.
 
 The environment is SB3's continuous BitFlippingEnv: flip the right bits, all in one step or one after the other.
 
-    python examples/hindsight_goals.py --bits 4 --steps 2500
+    python examples/hindsight_goals.py --bits 4 --steps 4000
 """
 
 import argparse
@@ -19,7 +19,7 @@ import sb3_hyper  # noqa: F401 (makes "HyperMultiInputPolicy" known)
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--bits", type=int, default=4)
-parser.add_argument("--steps", type=int, default=2_500)
+parser.add_argument("--steps", type=int, default=4_000)
 parser.add_argument("--seed", type=int, default=0)
 args = parser.parse_args()
 
