@@ -24,6 +24,10 @@ train: $(VENV)/.zoo  ## Train an agent: ALGO=td3|sac|tqc ENV=... STEPS=... PRESE
 	$(BIN)/python -m sb3_hyper.zoo train --algo $(ALGO) --env $(ENV) -n $(STEPS) --preset $(PRESET) --seed $(SEED) --num-threads $(THREADS) \
 		--eval-freq $(EVAL_FREQ) --eval-episodes $(EVAL_EPISODES) -f $(LOGS) --verbose 0 --progress --tensorboard-log $(LOGS)/tensorboard
 
+train-pearl: $(VENV)/.zoo  ## Train Hyper-PEARL to find goals that it is not told, in minutes: SEED=... THREADS=... LOGS=...
+	$(BIN)/python -m sb3_hyper.zoo train --algo pearl --env PointGoal-v0 --seed $(SEED) --num-threads $(THREADS) \
+		--eval-freq 4000 --eval-episodes 4 -f $(LOGS) --verbose 0 --progress --tensorboard-log $(LOGS)/tensorboard
+
 study: $(VENV)/.zoo  ## Go on with the studies in the background, one worker, in turn: STUDIES="..." SLICE=40m
 	mkdir -p logs/studies
 	nohup nice -n 19 sh -c 'left=1; while [ $$left = 1 ]; do left=0; for study in $(STUDIES); do \
