@@ -100,11 +100,10 @@ class MetaEvalCallback(EvalCallback):
     :param tasks: The tasks; None: the model's.
     :param splits: Which of them, ``"test"`` first.
     :param n_train_tasks: Evaluate at most so many of the training tasks.
-    :param n_episodes: Episodes per task; the last one counts.
+    :param n_episodes: Points of the curve, the last of which counts: episodes for PEARL, for MAML the inner steps and one.
     :param eval_freq: Evaluate every so many calls, i.e. every ``eval_freq * n_envs`` steps.
     :param deterministic: The actor's mode instead of samples.
     :param stochastic: Whether samples are evaluated beside the mode.
-    :param adapt_kwargs: Further arguments of the model's ``adapt``.
     :param seed: Seed of evaluations: all of them start from the same states.
     :param kwargs: Further arguments of ``EvalCallback``.
     """
@@ -119,7 +118,6 @@ class MetaEvalCallback(EvalCallback):
         eval_freq: int = 10_000,
         deterministic: bool = True,
         stochastic: bool = False,
-        adapt_kwargs: Mapping[str, Any] | None = None,
         seed: int = 10_000,
         **kwargs: Any,
     ) -> None:
@@ -128,13 +126,13 @@ class MetaEvalCallback(EvalCallback):
             raise ValueError(f"n_episodes must be a whole number of at least 1, got {n_episodes}")
         self.tasks, self.splits, self.n_train_tasks = tasks, tuple(splits), n_train_tasks
         self.n_episodes, self.stochastic = n_episodes, stochastic
-        self.adapt_kwargs, self.seed = dict(adapt_kwargs or {}), seed
+        self.seed = seed
         self.nothing: dict[str, np.ndarray] = {}
         self.curves: dict[str, list[np.ndarray]] = {}
         self.n_curves = 0
 
     def _init_callback(self) -> None:
-        if not hasattr(self.model, "adapt"):
+        if not hasattr(self.model, "adaptation_curve"):
             raise ValueError(f"MetaEvalCallback is for models that can adapt to a task, {type(self.model).__name__} cannot")
         super()._init_callback()
         task_set: TaskSet = self.model.tasks if self.tasks is None else self.tasks  # type: ignore[attr-defined]
@@ -189,7 +187,7 @@ class MetaEvalCallback(EvalCallback):
                 np.random.seed(self.seed)
 
                 def adapt(env: VecEnv, deterministic: bool = deterministic) -> AdaptationCurve:
-                    return self.model.adapt(env, self.n_episodes, deterministic=deterministic, **self.adapt_kwargs)  # type: ignore[attr-defined]
+                    return self.model.adaptation_curve(env, self.n_episodes, deterministic)  # type: ignore[attr-defined]
 
                 curve = adaptation_curve(adapt, self.eval_env, tasks, self.seed)
                 curves[f"returns_{split}{suffix}"], curves[f"lengths_{split}{suffix}"] = curve

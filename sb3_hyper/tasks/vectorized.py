@@ -45,3 +45,12 @@ def reset_to_tasks(env: VecEnv, tasks: Sequence[Task]) -> VecEnvObs:
         raise ValueError(f"One task per environment is needed: got {len(tasks)} for {env.num_envs}")
     env.set_options([{"task": task} for task in tasks])
     return env.reset()
+
+
+def task_parameters(env: VecEnv, tasks: Sequence[Task]) -> np.ndarray:
+    """
+    :param env: A vectorized task environment.
+    :param tasks: Tasks.
+    :return: What defines them, as numbers, ``(n_tasks, n_parameters)``
+    """
+    return np.stack([env.env_method("task_parameters", task, indices=0)[0] for task in tasks])

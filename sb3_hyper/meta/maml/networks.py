@@ -1,20 +1,21 @@
 """
 Gaussian policies as functions of their parameters, which may be the same for all tasks or differ from task to task.
 
-Parameters of T tasks are stacked: each has a leading axis of that length. The layers take stacked parameters as an ensemble and
-evaluate all tasks by batched products.
+Parameters of T tasks are stacked: each has a leading axis of that length. The layers take stacked parameters as an ensemble
+and evaluate all tasks by batched products.
 """
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch as th
 import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
+from sb3_hyper.networks.dynamic import DynamicWeights
 from sb3_hyper.networks.hypernetwork import HyperNetwork
 from sb3_hyper.networks.layers import EnsembleLinear
 from sb3_hyper.networks.spec import HyperNetworkSpec
@@ -77,20 +78,29 @@ class GaussianPolicy(nn.Module):
         super().__init__()
         self.log_std = nn.Parameter(th.zeros(action_dim))
 
-    def forward(self, obs: th.Tensor, context: th.Tensor | None) -> Gaussian:
+    def forward(self, obs: th.Tensor, context: th.Tensor | None, prepared: Any = None) -> Gaussian:
         """
         :param obs: ``(n_tasks, n, obs_dim)``
         :param context: ``(n_tasks, context_dim)``, or None
+        :param prepared: What :meth:`prepare` made of the context, if that has been done before.
         :return: The distributions.
         """
+        prepared = self.prepare(context) if prepared is None else prepared
         log_std = self.log_std.clamp(min=math.log(MIN_STD))
         log_std = log_std.expand(len(obs), -1) if log_std.dim() == 1 else log_std
-        return Gaussian(self.mean(obs, context), log_std.unsqueeze(1))
+        return Gaussian(self.mean(obs, prepared), log_std.unsqueeze(1))
 
-    def mean(self, obs: th.Tensor, context: th.Tensor | None) -> th.Tensor:
+    def prepare(self, context: th.Tensor | None) -> Any:
+        """
+        :param context: ``(n_tasks, context_dim)``, or None
+        :return: All that can be computed before the first observation.
+        """
+        return context
+
+    def mean(self, obs: th.Tensor, prepared: Any) -> th.Tensor:
         """
         :param obs: ``(n_tasks, n, obs_dim)``
-        :param context: ``(n_tasks, context_dim)``, or None
+        :param prepared: What :meth:`prepare` gave.
         :return: ``(n_tasks, n, action_dim)``
         """
         raise NotImplementedError
@@ -111,20 +121,22 @@ class GaussianMlp(GaussianPolicy):
         super().__init__(action_dim)
         self.context_dim = context_dim
         sizes = [obs_dim + context_dim, *widths, action_dim]
-        self.layers = nn.ModuleList([EnsembleLinear(*pair) for pair in itertools.pairwise(sizes)])
-        for layer in self.layers:
+        layers = [EnsembleLinear(*pair) for pair in itertools.pairwise(sizes)]
+        self.layers = nn.ModuleList(layers)
+        for layer in layers:
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def mean(self, obs: th.Tensor, context: th.Tensor | None) -> th.Tensor:
+    def mean(self, obs: th.Tensor, prepared: th.Tensor | None) -> th.Tensor:
         """As in the parent."""
         x = obs
         if self.context_dim:
-            assert context is not None
-            x = th.cat([x, context.unsqueeze(1).expand(-1, x.shape[1], -1)], dim=-1)
-        stacked = self.layers[0].weight.dim() == 3
-        x = x if stacked else x.flatten(0, 1)
+            assert prepared is not None
+            x = th.cat([x, prepared.unsqueeze(1).expand(-1, x.shape[1], -1)], dim=-1)
+        hidden: list[nn.Module]
         *hidden, output = self.layers
+        stacked = output.weight.dim() == 3  # type: ignore[operator]
+        x = x if stacked else x.flatten(0, 1)
         for layer in hidden:
             x = F.relu(layer(x))
         x = output(x)
@@ -146,13 +158,27 @@ class GaussianHyper(GaussianPolicy):
         super().__init__(action_dim)
         self.hypernetwork = HyperNetwork(context_dim, obs_dim, action_dim, spec)
 
-    def mean(self, obs: th.Tensor, context: th.Tensor | None) -> th.Tensor:
-        """As in the parent."""
+    def prepare(self, context: th.Tensor | None) -> DynamicWeights:
+        """The generated weights."""
         assert context is not None
-        if self.hypernetwork.primary.layers[0].weight.dim() == 2:
-            return self.hypernetwork(context, obs)
-        # stacked parameters: each task's hypernetwork has one context
-        return self.hypernetwork(context.unsqueeze(1), obs.unsqueeze(1)).squeeze(1)
+        weight: th.Tensor = self.hypernetwork.primary.layers[0].weight  # type: ignore[assignment]
+        # with stacked parameters, each task's hypernetwork has one context
+        return self.hypernetwork.generate(context if weight.dim() == 2 else context.unsqueeze(1))
+
+    def mean(self, obs: th.Tensor, prepared: DynamicWeights) -> th.Tensor:
+        """As in the parent."""
+        if prepared[0].bias.dim() == 2:
+            return self.hypernetwork.evaluate(prepared, obs)
+        return self.hypernetwork.evaluate(prepared, obs.unsqueeze(1)).squeeze(1)
+
+
+class _Preparation(nn.Module):
+    def __init__(self, policy: GaussianPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, context: th.Tensor | None) -> Any:
+        return self.policy.prepare(context)
 
 
 def stack(module: nn.Module, n_tasks: int) -> Parameters:
@@ -177,9 +203,27 @@ def evaluate(module: GaussianPolicy, parameters: Parameters, obs: th.Tensor, con
     return functional_call(module, parameters, (obs, context))
 
 
-def evaluate_by_loop(
-    module: GaussianPolicy, parameters: Parameters, obs: th.Tensor, context: th.Tensor | None
-) -> Gaussian:
+def prepared(module: GaussianPolicy, parameters: Parameters, context: th.Tensor | None) -> Callable[[th.Tensor], Gaussian]:
+    """
+    For acting: what depends on the task alone is computed once.
+
+    :param module: The network.
+    :param parameters: Stacked parameters.
+    :param context: ``(n_tasks, context_dim)``, or None
+    :return: Maps observations ``(n_tasks, n, obs_dim)`` to distributions.
+    """
+    with th.no_grad():
+        own = {f"policy.{name}": value for name, value in parameters.items()}
+        ready = functional_call(_Preparation(module), own, (context,))
+
+    @th.no_grad()
+    def act(obs: th.Tensor) -> Gaussian:
+        return functional_call(module, parameters, (obs, context, ready))
+
+    return act
+
+
+def evaluate_by_loop(module: GaussianPolicy, parameters: Parameters, obs: th.Tensor, context: th.Tensor | None) -> Gaussian:
     """
     Task after task. The parameters are those of :func:`evaluate`.
 
@@ -197,9 +241,7 @@ def evaluate_by_loop(
     return Gaussian(*(th.cat(parts) for parts in zip(*results, strict=True)))
 
 
-def evaluate_by_vmap(
-    module: GaussianPolicy, parameters: Parameters, obs: th.Tensor, context: th.Tensor | None
-) -> Gaussian:
+def evaluate_by_vmap(module: GaussianPolicy, parameters: Parameters, obs: th.Tensor, context: th.Tensor | None) -> Gaussian:
     """
     By ``torch.vmap``. The parameters are those of :func:`evaluate`.
 

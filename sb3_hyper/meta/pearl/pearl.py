@@ -25,7 +25,7 @@ from sb3_hyper.meta.pearl.policies import HyperPEARLPolicy, PEARLPolicy
 from sb3_hyper.policies.critics import frozen
 from sb3_hyper.tasks.context import ContextScaler
 from sb3_hyper.tasks.interface import Task, TaskSet
-from sb3_hyper.tasks.vectorized import has_tasks, sample_task_set
+from sb3_hyper.tasks.vectorized import has_tasks, sample_task_set, task_parameters
 
 SelfPEARL = TypeVar("SelfPEARL", bound="PEARL")
 
@@ -171,7 +171,7 @@ class PEARL(OffPolicyAlgorithm):
                 counts = self.n_train_tasks, self.n_test_tasks, self.n_ood_tasks
                 self.tasks = sample_task_set(self.env, *counts, seed=self.task_seed)
             if self.oracle_context and self.scaler is None:
-                parameters = self._task_parameters(self.env, self.tasks.train)
+                parameters = task_parameters(self.env, self.tasks.train)
                 self.scaler = ContextScaler(parameters, self.env.get_attr("context_scaling", 0)[0])
         if self.tasks is None:
             raise ValueError("PEARL needs its tasks: give env or tasks")
@@ -293,11 +293,7 @@ class PEARL(OffPolicyAlgorithm):
         env = self.env if env is None else env
         assert env is not None
         assert self.scaler is not None
-        return th.as_tensor(self.scaler(self._task_parameters(env, tasks)), device=self.device)
-
-    @staticmethod
-    def _task_parameters(env: VecEnv, tasks: Sequence[Task]) -> np.ndarray:
-        return np.stack([env.env_method("task_parameters", task, indices=0)[0] for task in tasks])
+        return th.as_tensor(self.scaler(task_parameters(env, tasks)), device=self.device)
 
     def belief(self, batch: TaskBatch) -> Belief:
         """
@@ -381,6 +377,17 @@ class PEARL(OffPolicyAlgorithm):
         :return: Returns and lengths of the episodes, ``(n_envs, n_episodes)`` each
         """
         return adapt(self, env, n_episodes, n_prior_episodes, deterministic)
+
+    def adaptation_curve(self, env: VecEnv, n_points: int, deterministic: bool) -> AdaptationCurve:
+        """
+        What :class:`~sb3_hyper.meta.evaluation.MetaEvalCallback` measures.
+
+        :param env: A vectorized environment with a task in each.
+        :param n_points: Points of the curve: episodes.
+        :param deterministic: As in :meth:`adapt`.
+        :return: The curve.
+        """
+        return self.adapt(env, n_points, deterministic=deterministic)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", *(f"policy.{name}.optimizer" for name in self.policy.optimizers)], []

@@ -1,0 +1,520 @@
+"""Model-agnostic meta-learning (Finn et al., ICML 2017), with the arms of the paper (Sec. 5.3), as an SB3 algorithm."""
+
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import safe_mean
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_hyper.meta.evaluation import AdaptationCurve
+from sb3_hyper.meta.maml.episodes import Batch, Episodes, LinearBaseline, make_batch
+from sb3_hyper.meta.maml.networks import BACKENDS, Parameters, prepared, stack
+from sb3_hyper.meta.maml.objectives import ORDERS, Evaluate, InnerStep, Old, divergence, likelihood_ratio, remember
+from sb3_hyper.meta.maml.policies import HyperMAMLPolicy, MAMLPolicy
+from sb3_hyper.meta.maml.sampler import OnStep, Stopped, sample_episodes
+from sb3_hyper.meta.maml.trust_region import trust_region_step
+from sb3_hyper.tasks.context import ContextScaler
+from sb3_hyper.tasks.interface import Task, TaskSet
+from sb3_hyper.tasks.vectorized import has_tasks, sample_task_set, task_parameters
+
+SelfMAML = TypeVar("SelfMAML", bound="MAML")
+OUTER = ("trpo", "promp")
+
+
+class MetaBatch(NamedTuple):
+    """
+    What an outer step learns from.
+
+    :param context: Contexts of the tasks, ``(n_tasks, context_dim)``, or None
+    :param before: Steps that were made before each inner step.
+    :param olds: What gathered them.
+    :param after: Steps that were made after the last.
+    :param old: What gathered those.
+    """
+
+    context: th.Tensor | None
+    before: Sequence[Batch]
+    olds: Sequence[Old]
+    after: Batch
+    old: Old
+
+
+class MAML(BaseAlgorithm):
+    """
+    Learns parameters from which ``n_inner_steps`` steps of the policy gradient, on a few episodes of a new task, lead to a
+    good policy for it.
+
+    Paper: https://arxiv.org/abs/1703.03400. The four arms of https://arxiv.org/abs/2106.06842: vanilla (``"MlpPolicy"``),
+    context (``use_context=True``), hyper (``"HyperPolicy"``), and multi-task (``multi_task=True``: no adaptation in training).
+    The defaults are the paper's settings, but that the meta-gradient is the true one: ``order="first"`` is what the paper's
+    code computes.
+
+    An iteration plays ``n_episodes`` episodes in each of ``meta_batch_size`` tasks before and after each inner step, and then
+    takes an outer step. All tasks are played at once, by as many environments as ``env`` has.
+
+    :param policy: ``"MlpPolicy"``, ``"HyperPolicy"`` or a class.
+    :param env: A task environment (:class:`~sb3_hyper.tasks.interface.TaskEnv`), vectorized or not.
+    :param learning_rate: Of the outer optimizer, which is used by ``outer="promp"``.
+    :param tasks: The tasks; None: they are drawn from ``env``.
+    :param n_train_tasks: How many training tasks to draw.
+    :param n_test_tasks: How many test tasks to draw; training does not see them.
+    :param n_ood_tasks: How many tasks out of the training distribution to draw, where the environment has any.
+    :param task_seed: Seed of the tasks.
+    :param meta_batch_size: Tasks per iteration, drawn with replacement.
+    :param n_episodes: Episodes per task, before and after each inner step.
+    :param inner_learning_rate: Step size of the inner steps: a number, or numbers by the beginnings of parameters' names,
+        e.g. ``{"log_std": 0.0, "": 0.1}`` (the longest that fits counts). ``"auto"``: 0.1, and 5e-5 for hypernetworks, the
+        rates of the paper's code.
+    :param n_inner_steps: Inner steps.
+    :param order: ``"second"``: the outer gradient passes through the inner steps. ``"first"``: it is taken at the adapted
+        parameters.
+    :param outer: ``"trpo"``, or ``"promp"``: some steps of Adam on a clipped surrogate (Rothfuss et al., ICLR 2019).
+    :param use_context: Whether an MLP reads the oracle context, the task's scaled parameters. Hypernetworks always do.
+    :param multi_task: Whether training leaves the inner steps out.
+    :param gamma: Discount factor.
+    :param gae_lambda: Lambda of generalised advantage estimation.
+    :param target_kl: TRPO: the trust region.
+    :param cg_max_steps: TRPO: iterations of conjugate gradient.
+    :param cg_damping: TRPO: damping of the Hessian.
+    :param line_search_shrinking_factor: TRPO: the step shrinks by it,
+    :param line_search_max_iter: TRPO: so many times at most.
+    :param n_epochs: ProMP: steps of the optimizer per iteration.
+    :param clip_range: ProMP: how far the likelihood ratio counts.
+    :param kl_weight: ProMP: weight of the divergence before the inner steps.
+    :param backend: ``"batched"``: all tasks by batched products. ``"vmap"``, ``"loop"``: the same numbers by other means.
+    :param policy_kwargs: Arguments of the policy.
+    :param stats_window_size: Episodes over which the logged training return is averaged.
+    :param tensorboard_log: Folder of TensorBoard logs.
+    :param verbose: 0: silent, 1: information, 2: debugging.
+    :param seed: Seed.
+    :param device: torch device.
+    :param _init_setup_model: Whether to build the networks at once.
+    :raises ValueError: If the environment has no tasks, or an argument does not fit; the message says what is accepted.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": MAMLPolicy, "HyperPolicy": HyperMAMLPolicy}
+    policy: MAMLPolicy
+
+    def __init__(
+        self,
+        policy: str | type[MAMLPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 1e-3,
+        tasks: TaskSet | None = None,
+        n_train_tasks: int = 100,
+        n_test_tasks: int = 30,
+        n_ood_tasks: int = 0,
+        task_seed: int = 0,
+        meta_batch_size: int = 40,
+        n_episodes: int = 20,
+        inner_learning_rate: float | str | Mapping[str, float] = "auto",
+        n_inner_steps: int = 1,
+        order: str = "second",
+        outer: str = "trpo",
+        use_context: bool = False,
+        multi_task: bool = False,
+        gamma: float = 0.95,
+        gae_lambda: float = 1.0,
+        target_kl: float = 0.01,
+        cg_max_steps: int = 10,
+        cg_damping: float = 1e-5,
+        line_search_shrinking_factor: float = 0.8,
+        line_search_max_iter: int = 20,
+        n_epochs: int = 5,
+        clip_range: float = 0.3,
+        kl_weight: float = 5e-4,
+        backend: str = "batched",
+        policy_kwargs: dict[str, Any] | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        super().__init__(
+            policy,
+            env,
+            learning_rate,
+            policy_kwargs=policy_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device=device,
+            support_multi_env=True,
+            seed=seed,
+            supported_action_spaces=(spaces.Box,),
+        )
+        for name, choice, accepted in (
+            ("order", order, ORDERS),
+            ("outer", outer, OUTER),
+            ("backend", backend, tuple(BACKENDS)),
+        ):
+            if choice not in accepted:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, accepted))}, got {choice!r}")
+        counts = {"meta_batch_size": meta_batch_size, "n_episodes": n_episodes, "n_inner_steps": n_inner_steps}
+        for name, count in counts.items():
+            if count < (0 if name == "n_inner_steps" else 1):
+                raise ValueError(f"{name} must be a whole number of at least {int(name != 'n_inner_steps')}, got {count}")
+        self.tasks = tasks
+        self.n_train_tasks, self.n_test_tasks, self.n_ood_tasks = n_train_tasks, n_test_tasks, n_ood_tasks
+        self.task_seed = task_seed
+        self.meta_batch_size, self.n_episodes = meta_batch_size, n_episodes
+        self.inner_learning_rate, self.n_inner_steps = inner_learning_rate, n_inner_steps
+        self.order, self.outer, self.backend = order, outer, backend
+        self.use_context, self.multi_task = use_context, multi_task
+        self.gamma, self.gae_lambda = gamma, gae_lambda
+        self.target_kl, self.cg_max_steps, self.cg_damping = target_kl, cg_max_steps, cg_damping
+        self.line_search_shrinking_factor = line_search_shrinking_factor
+        self.line_search_max_iter = line_search_max_iter
+        self.n_epochs, self.clip_range, self.kl_weight = n_epochs, clip_range, kl_weight
+        self.scaler: ContextScaler | None = None
+        self.n_iterations = 0
+        self._n_updates = 0
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        needs_context = self.use_context or self.policy_class.needs_context  # type: ignore[attr-defined]
+        if self.env is not None:
+            self._check_env(self.env)
+            if self.tasks is None:
+                counts = self.n_train_tasks, self.n_test_tasks, self.n_ood_tasks
+                self.tasks = sample_task_set(self.env, *counts, seed=self.task_seed)
+            if needs_context and self.scaler is None:
+                scaling = self.env.get_attr("context_scaling", 0)[0]
+                self.scaler = ContextScaler(task_parameters(self.env, self.tasks.train), scaling)
+        if self.tasks is None:
+            raise ValueError("MAML needs its tasks: give env or tasks")
+        if self.scaler is not None:
+            self.policy_kwargs = {**self.policy_kwargs, "context_dim": len(self.scaler.shift)}
+        self.policy = self.policy_class(  # type: ignore[assignment]
+            self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
+        ).to(self.device)
+        self.inner_step()  # tells what is wrong with its learning rates
+
+    def _check_env(self, env: VecEnv) -> None:
+        if not has_tasks(env):
+            raise ValueError(
+                "MAML needs an environment with tasks: derive it from sb3_hyper.tasks.TaskEnv, or wrap it in TaskWrapper"
+            )
+        if self.get_vec_normalize_env() is not None:
+            raise ValueError("MAML does not work with VecNormalize: its running averages would mix the tasks' scales")
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """As in SB3. The environment must have tasks."""
+        super().set_env(env, force_reset)
+        assert self.env is not None
+        self._check_env(self.env)
+
+    @property
+    def train_tasks(self) -> tuple[Task, ...]:
+        """The training tasks."""
+        assert self.tasks is not None
+        return self.tasks.train
+
+    def inner_step(self) -> InnerStep:
+        """
+        :return: The inner step, with a learning rate for each parameter.
+        :raises ValueError: If a parameter has none.
+        """
+        rate = self.inner_learning_rate
+        if rate == "auto":
+            rate = self.policy.default_inner_learning_rate
+        if isinstance(rate, str):
+            raise ValueError(f"inner_learning_rate must be a number, numbers by parameter or 'auto', got {rate!r}")
+        rates = rate if isinstance(rate, Mapping) else {"": float(rate)}
+        names = [name for name, _ in self.policy.network.named_parameters()]
+        by_name = {}
+        for name in names:
+            fitting = [prefix for prefix in rates if name.startswith(prefix)]
+            if not fitting:
+                raise ValueError(f"inner_learning_rate has nothing for {name}; the key '' is for all that no other is for")
+            by_name[name] = float(rates[max(fitting, key=len)])
+        unused = [prefix for prefix in rates if not any(name.startswith(prefix) for name in names)]
+        if unused:
+            raise ValueError(
+                f"inner_learning_rate: no parameter begins with {', '.join(unused)}. There are {', '.join(names)}"
+            )
+        return InnerStep(by_name, self.order, uses_ratio=self.outer == "promp")
+
+    def evaluator(self, context: th.Tensor | None) -> Evaluate:
+        """
+        :param context: ``(n_tasks, context_dim)``, or None
+        :return: The policy of all tasks: stacked parameters and observations -> distributions.
+        """
+        backend, network = BACKENDS[self.backend], self.policy.network
+        return lambda parameters, obs: backend(network, parameters, obs, context)
+
+    def contexts(self, tasks: Sequence[Task], env: VecEnv | None = None) -> th.Tensor | None:
+        """
+        :param tasks: Tasks.
+        :param env: An environment that knows them; the training environment by default.
+        :return: Their contexts, ``(n_tasks, context_dim)``; None if the policy reads none.
+        """
+        if self.scaler is None:
+            return None
+        env = self.env if env is None else env
+        assert env is not None
+        return th.as_tensor(self.scaler(task_parameters(env, tasks)), device=self.device)
+
+    def learn(
+        self: SelfMAML,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "MAML",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfMAML:
+        """
+        Train. The iteration in which ``total_timesteps`` are reached is brought to its end.
+
+        :param total_timesteps: Environment steps, those after adaptation included.
+        :param callback: Callbacks, called at every step of the vectorized environment.
+        :param log_interval: Iterations between two logs.
+        :param tb_log_name: Name of the run in TensorBoard.
+        :param reset_num_timesteps: Whether steps are counted from zero.
+        :param progress_bar: Whether to show one.
+        :return: The model.
+        """
+        assert self.tasks is not None
+        if self.verbose >= 1:
+            print(f"Tasks: {', '.join(f'{len(tasks)} {split}' for split, tasks in self.tasks)} (set {self.tasks.hash})")
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        callback.on_training_start(locals(), globals())
+        while self.num_timesteps < total_timesteps:
+            callback.on_rollout_start()
+            try:
+                batch = self.collect(callback)
+            except Stopped:
+                break
+            callback.on_rollout_end()
+            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+            self.train(batch)
+            self.n_iterations += 1
+            if log_interval is not None and self.n_iterations % log_interval == 0:
+                self.dump_logs()
+        callback.on_training_end()
+        return self
+
+    def _on_step(self, callback: BaseCallback) -> OnStep:
+        def on_step(local_variables: dict[str, Any], active: np.ndarray) -> bool:
+            kept = np.flatnonzero(active)
+            self.num_timesteps += len(kept)
+            callback.update_locals({**local_variables, "self": self})
+            if not callback.on_step():
+                return False
+            infos, dones = local_variables["infos"], local_variables["dones"]
+            self._update_info_buffer([infos[i] for i in kept], dones[kept])
+            return True
+
+        return on_step
+
+    def play(
+        self,
+        env: VecEnv,
+        tasks: Sequence[Task],
+        parameters: Parameters,
+        context: th.Tensor | None,
+        n_episodes: int,
+        on_step: OnStep = lambda local_variables, active: True,
+        deterministic: bool = False,
+    ) -> Episodes:
+        """
+        Play episodes with each task's own parameters.
+
+        :param env: A vectorized task environment.
+        :param tasks: Tasks.
+        :param parameters: Their stacked parameters.
+        :param context: Their contexts.
+        :param n_episodes: Episodes per task.
+        :param on_step: Is called after every step.
+        :param deterministic: The mode instead of samples.
+        :return: The episodes.
+        """
+
+        def make_act(group: np.ndarray) -> Any:
+            own = {name: value[group] for name, value in parameters.items()}
+            return prepared(self.policy.network, own, None if context is None else context[group])
+
+        unscale, device = self.policy.unscale, self.device
+        return sample_episodes(env, tasks, make_act, unscale, n_episodes, on_step, device, deterministic)
+
+    def collect(self, callback: BaseCallback) -> MetaBatch:
+        """
+        Play the episodes of an iteration: before and after each inner step.
+
+        :param callback: Is called at every step.
+        :return: What the outer step learns from.
+        """
+        assert self.env is not None
+        self.policy.set_training_mode(False)
+        drawn = np.random.randint(len(self.train_tasks), size=self.meta_batch_size)
+        tasks = [self.train_tasks[index] for index in drawn]
+        context, on_step = self.contexts(tasks), self._on_step(callback)
+        evaluate, inner = self.evaluator(context), self.inner_step()
+        baseline = LinearBaseline(self.gamma)
+        parameters = {name: value.detach() for name, value in stack(self.policy.network, len(tasks)).items()}
+        before, olds = [], []
+        n_inner_steps = 0 if self.multi_task else self.n_inner_steps
+        for step in range(n_inner_steps + 1):
+            episodes = self.play(self.env, tasks, parameters, context, self.n_episodes, on_step)
+            if step == 0:
+                baseline.fit(episodes)
+            batch = make_batch(episodes, baseline, self.gamma, self.gae_lambda)
+            old = remember(evaluate, parameters, batch)
+            name = "post" if step == n_inner_steps and step > 0 else "pre" if step == 0 else f"step_{step}"
+            self.logger.record(f"rollout/{name}_return", float(episodes.returns.mean()))
+            if step < n_inner_steps:
+                before.append(batch)
+                olds.append(old)
+                parameters = inner(evaluate, parameters, batch, old, differentiable=False)
+        with th.no_grad():
+            unadapted = evaluate(stack(self.policy.network, len(tasks)), batch.observations)
+            self.logger.record("rollout/adaptation_kl", divergence(unadapted, old.distribution, batch).mean().item())
+        return MetaBatch(context, before, olds, batch, old)
+
+    def meta_objective(
+        self, batch: MetaBatch, differentiable: bool = True, clip_range: float | None = None
+    ) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+        """
+        The outer objective as a function of the policy's parameters: adapt them to each task on the data from before, and
+        judge them on the data from after.
+
+        :param batch: The data.
+        :param differentiable: Whether the result needs a graph.
+        :param clip_range: How far likelihood ratios count.
+        :return: The surrogate loss; the divergence from the policy that gathered the data, after the inner steps; and the
+            mean of those before them. Means over tasks.
+        """
+        evaluate = self.evaluator(batch.context)
+        parameters = stack(self.policy.network, len(batch.after.weights))
+        with th.set_grad_enabled(differentiable):
+            with th.enable_grad():
+                inner = self.inner_step()
+                adapted, unadapted = inner.chain(evaluate, parameters, batch.before, batch.olds, differentiable)
+            policy = evaluate(adapted, batch.after.observations)
+            loss = likelihood_ratio(policy, batch.after, batch.old.log_prob, clip_range).mean()
+            kl = divergence(policy, batch.old.distribution, batch.after).mean()
+            kl_before = th.zeros((), device=self.device)
+            if clip_range is not None:
+                for own, data, old in zip(unadapted, batch.before, batch.olds, strict=True):
+                    kl_before = kl_before + divergence(evaluate(own, data.observations), old.distribution, data).mean()
+                kl_before = kl_before / max(1, len(batch.before))
+        return loss, kl, kl_before
+
+    def train(self, batch: MetaBatch) -> None:
+        """
+        Take an outer step.
+
+        :param batch: The data.
+        """
+        self.policy.set_training_mode(True)
+        self.policy.set_adapted(None, None)  # what was adapted came from other parameters
+        if self.outer == "trpo":
+            outcome = trust_region_step(
+                list(self.policy.network.parameters()),
+                lambda differentiable: self.meta_objective(batch, differentiable)[:2],
+                self.target_kl,
+                self.cg_max_steps,
+                self.cg_damping,
+                self.line_search_shrinking_factor,
+                self.line_search_max_iter,
+            )
+            self.logger.record("train/loss", outcome.loss)
+            self.logger.record("train/improvement", outcome.loss_before - outcome.loss)
+            self.logger.record("train/kl", outcome.divergence)
+            self.logger.record("train/is_line_search_success", float(outcome.accepted))
+        else:
+            self._update_learning_rate(self.policy.optimizer)
+            for _ in range(self.n_epochs):
+                loss, _, kl_before = self.meta_objective(batch, clip_range=self.clip_range)
+                # the gradient first, then the step: an optimizer's closure would overwrite it
+                self.policy.optimizer.zero_grad()
+                (loss + self.kl_weight * kl_before).backward()
+                self.policy.optimizer.step()
+            loss, kl, _ = self.meta_objective(batch, differentiable=False, clip_range=self.clip_range)
+            self.logger.record("train/loss", loss.item())
+            self.logger.record("train/kl", kl.item())
+        self._n_updates += 1
+        self.logger.record("train/std", self.policy.network.log_std.exp().mean().item())
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def dump_logs(self) -> None:
+        """Write the log of an iteration."""
+        elapsed = max((time.time_ns() - self.start_time) / 1e9, 1e-9)
+        self.logger.record("time/iterations", self.n_iterations, exclude="tensorboard")
+        if self.ep_info_buffer:
+            self.logger.record("rollout/ep_rew_mean", safe_mean([info["r"] for info in self.ep_info_buffer]))
+            self.logger.record("rollout/ep_len_mean", safe_mean([info["l"] for info in self.ep_info_buffer]))
+        self.logger.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
+        self.logger.record("time/time_elapsed", int(elapsed), exclude="tensorboard")
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        self.logger.dump(step=self.num_timesteps)
+
+    def adapt(
+        self, env: GymEnv, n_episodes: int | None = None, n_steps: int | None = None, deterministic: bool = False
+    ) -> AdaptationCurve:
+        """
+        Adapt to the tasks that are set in an environment. After this, ``predict`` acts for them, environment by environment.
+
+        :param env: An environment, or a vectorized one with a task in each. Set tasks by
+            ``reset(options={"task": ...})``, ``reset_to_tasks`` for vectorized ones.
+        :param n_episodes: Episodes in each environment, before each step and after the last; as in training by default.
+        :param n_steps: Inner steps; as in training by default.
+        :param deterministic: Whether the curve's returns are those of an episode with the policy's mode. (What is learned
+            from are samples in any case.)
+        :return: For 0, 1, ... ``n_steps`` steps: mean undiscounted return of the episodes ``(n_envs, n_steps + 1)``, and the
+            environment steps of all of them.
+        """
+        env = env if isinstance(env, VecEnv) else self._wrap_env(env, monitor_wrapper=False)
+        n_steps = self.n_inner_steps if n_steps is None else n_steps
+        n_episodes = self.n_episodes if n_episodes is None else n_episodes
+        self.policy.set_training_mode(False)
+        tasks: list[Task] = env.get_attr("task")
+        context = self.contexts(tasks, env)
+        evaluate, inner, baseline = self.evaluator(context), self.inner_step(), LinearBaseline(self.gamma)
+        parameters = {name: value.detach() for name, value in stack(self.policy.network, len(tasks)).items()}
+        curve = AdaptationCurve(np.zeros((len(tasks), n_steps + 1)), np.zeros((len(tasks), n_steps + 1)))
+        play = functools.partial(self.play, env, tasks)
+        for step in range(n_steps + 1):
+            episodes = play(parameters, context, n_episodes)
+            judged = play(parameters, context, 1, deterministic=True) if deterministic else episodes
+            curve.returns[:, step] = judged.returns.mean(axis=1)
+            curve.lengths[:, step] = episodes.mask.sum(dim=(1, 2)).cpu()
+            if step == n_steps:
+                break
+            if step == 0:
+                baseline.fit(episodes)
+            batch = make_batch(episodes, baseline, self.gamma, self.gae_lambda)
+            parameters = inner(evaluate, parameters, batch, remember(evaluate, parameters, batch), differentiable=False)
+        self.policy.set_adapted(parameters, context)
+        return curve
+
+    def adaptation_curve(self, env: VecEnv, n_points: int, deterministic: bool) -> AdaptationCurve:
+        """
+        What :class:`~sb3_hyper.meta.evaluation.MetaEvalCallback` measures.
+
+        :param env: A vectorized environment with a task in each.
+        :param n_points: Points of the curve: inner steps and one.
+        :param deterministic: As in :meth:`adapt`.
+        :return: The curve.
+        """
+        return self.adapt(env, n_steps=n_points - 1, deterministic=deterministic)
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["policy", "policy.optimizer"], []

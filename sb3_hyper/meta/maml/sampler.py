@@ -1,0 +1,149 @@
+"""Episodes of many tasks at once, whatever the number of environments."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
+
+from sb3_hyper.meta.maml.episodes import Episodes
+from sb3_hyper.meta.maml.networks import Gaussian
+from sb3_hyper.tasks.interface import Task
+from sb3_hyper.tasks.vectorized import reset_to_tasks
+
+Act = Callable[[th.Tensor], Gaussian]
+# (local variables, which environments count) -> whether to go on
+OnStep = Callable[[dict[str, Any], np.ndarray], bool]
+
+
+class WorkerDied(RuntimeError):
+    """A process that ran an environment has ended; the message names its task."""
+
+
+class Stopped(Exception):
+    """A callback wants training to end."""
+
+
+class Round(NamedTuple):
+    """
+    Which environments work on what at the same time.
+
+    :param tasks: Indices of tasks.
+    :param n_copies: Environments per task: those of the first task come first.
+    :param n_episodes: How many episodes each environment plays, ``(n_tasks * n_copies,)``
+    """
+
+    tasks: np.ndarray
+    n_copies: int
+    n_episodes: np.ndarray
+
+
+def plan(n_tasks: int, n_episodes: int, n_envs: int) -> list[Round]:
+    """
+    :param n_tasks: Number of tasks.
+    :param n_episodes: Episodes per task.
+    :param n_envs: Number of environments.
+    :return: Rounds in which each task is played ``n_episodes`` times, by several environments where there are more than
+        tasks, one group of tasks after the other where there are fewer.
+    """
+    n_copies = min(n_episodes, max(1, n_envs // n_tasks))
+    shares = n_episodes // n_copies + (np.arange(n_copies) < n_episodes % n_copies)
+    at_once = n_envs // n_copies
+    groups = [np.arange(start, min(start + at_once, n_tasks)) for start in range(0, n_tasks, at_once)]
+    return [Round(group, n_copies, np.tile(shares, len(group))) for group in groups]
+
+
+def sample_episodes(
+    env: VecEnv,
+    tasks: Sequence[Task],
+    make_act: Callable[[np.ndarray], Act],
+    unscale: Callable[[np.ndarray], np.ndarray],
+    n_episodes: int,
+    on_step: OnStep,
+    device: th.device,
+    deterministic: bool = False,
+) -> Episodes:
+    """
+    Play episodes in each task.
+
+    :param env: A vectorized task environment. It is seeded from numpy's generator, so that its own random states are part of
+        that one's.
+    :param tasks: The tasks.
+    :param make_act: Gives, for the indices of some tasks, the policy: ``(n_tasks, n, obs_dim)`` -> distributions.
+    :param unscale: What the policy drew -> what the environment takes.
+    :param n_episodes: Episodes per task.
+    :param on_step: Is called after every step of the environments.
+    :param device: Of the result.
+    :param deterministic: The mode instead of samples.
+    :return: The episodes.
+    :raises Stopped: If ``on_step`` gives False.
+    :raises WorkerDied: If a process has ended.
+    """
+    played: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for part in plan(len(tasks), n_episodes, env.num_envs):
+        played += _play(env, tasks, part, make_act(part.tasks), unscale, on_step, device, deterministic)
+    longest = max(len(rewards) for _, _, rewards in played)
+    arrays = []
+    for index in range(3):
+        padded = np.zeros((len(played), longest, *played[0][index].shape[1:]), dtype=np.float32)
+        for row, episode in zip(padded, played, strict=True):
+            row[: len(episode[index])] = episode[index]
+        arrays.append(th.as_tensor(padded, device=device).unflatten(0, (len(tasks), n_episodes)))
+    lengths = th.tensor([len(rewards) for _, _, rewards in played], device=device).view(len(tasks), n_episodes, 1)
+    obs, actions, rewards = arrays
+    return Episodes(obs, actions, rewards, (th.arange(longest, device=device) < lengths).to(th.float32))
+
+
+def _play(
+    env: VecEnv,
+    tasks: Sequence[Task],
+    part: Round,
+    act: Act,
+    unscale: Callable[[np.ndarray], np.ndarray],
+    on_step: OnStep,
+    device: th.device,
+    deterministic: bool,
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    n_envs, n_used = env.num_envs, len(part.n_episodes)
+    in_env = np.concatenate([np.repeat(part.tasks, part.n_copies), np.full(n_envs - n_used, part.tasks[0])])
+    env.seed(int(np.random.randint(2**31 - n_envs)))
+    left = np.concatenate([part.n_episodes, np.zeros(n_envs - n_used, dtype=int)])
+    steps: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    ends: list[list[int]] = [[0] for _ in range(n_used)]
+    spare = np.zeros((n_envs - n_used, *env.action_space.shape), dtype=np.float32)  # type: ignore[misc]
+    try:
+        obs = np.asarray(reset_to_tasks(env, [tasks[index] for index in in_env]))
+        while left.any():
+            rows = th.as_tensor(obs[:n_used], device=device).float()
+            policy = act(rows.unflatten(0, (len(part.tasks), part.n_copies)))
+            actions = (policy.mean if deterministic else policy.sample()).flatten(0, 1).cpu().numpy()
+            new_obs, rewards, dones, infos = env.step(unscale(np.concatenate([actions, spare])))
+            active = left > 0
+            if not on_step(locals(), active):
+                raise Stopped
+            steps.append((obs[:n_used], actions, rewards[:n_used]))
+            for i in np.flatnonzero(dones & active):
+                ends[i].append(len(steps))
+                left[i] -= 1
+            obs = np.asarray(new_obs)
+    except (EOFError, ConnectionError) as error:
+        raise WorkerDied(_obituary(env, [tasks[index] for index in in_env])) from error
+    arrays = [np.stack(column, axis=1) for column in zip(*steps, strict=True)]  # (n_used, n_steps, ...)
+    # a task's environments stand side by side: its episodes come together
+    return [
+        (arrays[0][i, start:end], arrays[1][i, start:end], arrays[2][i, start:end])
+        for i in range(n_used)
+        for start, end in zip(ends[i][:-1], ends[i][1:], strict=True)
+    ]
+
+
+def _obituary(env: VecEnv, tasks: Sequence[Task]) -> str:
+    inner = env
+    while not isinstance(inner, SubprocVecEnv) and hasattr(inner, "venv"):
+        inner = inner.venv
+    processes = getattr(inner, "processes", [])
+    for process in processes:
+        process.join(timeout=1)
+    dead = [f"environment {i} with task {tasks[i]}" for i, process in enumerate(processes) if not process.is_alive()]
+    return f"A process that runs an environment has ended: {', '.join(dead) or 'it is not known which'}"
