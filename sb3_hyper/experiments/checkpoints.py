@@ -233,11 +233,7 @@ class ResumableRun(BaseCallback):
 
     def _on_step(self) -> bool:
         self._episode_ended = self._obstacle is None and (begins_afresh(self.model) or bool(self.locals["dones"][0]))
-        if len(self.eval_callback.evaluations_timesteps) > len(self.seconds):
-            self.seconds.append(self._elapsed())
-            self.cpu_seconds.append(self._cpu_elapsed())
-            self._report()
-        elif time.perf_counter() - self._last_report > 5:
+        if self._has_new_evaluation() or time.perf_counter() - self._last_report > 5:
             self._report()
         return True
 
@@ -251,7 +247,15 @@ class ResumableRun(BaseCallback):
         steps, seconds = self.num_timesteps - self._last_checkpoint, time.perf_counter() - self._last_save
         return steps >= self.save_freq or seconds >= self.save_seconds
 
+    def _has_new_evaluation(self) -> bool:
+        new = len(self.eval_callback.evaluations_timesteps) > len(self.seconds)
+        if new:
+            self.seconds.append(self._elapsed())
+            self.cpu_seconds.append(self._cpu_elapsed())
+        return new
+
     def _on_training_end(self) -> None:
+        self._has_new_evaluation()  # of the end
         self._report()
 
     def finish(self) -> None:

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from sb3_hyper.experiments.algorithms import ALGORITHMS
+from sb3_hyper.experiments.algorithms import ALGORITHMS, META_ALGORITHMS
 from sb3_hyper.experiments.hyperparams import HYPERPARAMS, refuse_numbers_as_text
 
 PROTOCOL = 2  # of how a run is carried out: another one, other numbers. 2: evaluation episodes have seeds of their own
@@ -191,8 +191,8 @@ class Run:
         """
         settings = self.study.variants[self.variant].settings(self.environment)
         settings["n_timesteps"] = self.study.steps
-        # a buffer longer than the run would only make checkpoints larger
-        if issubclass(ALGORITHMS[self.algo], OffPolicyAlgorithm):
+        # a buffer longer than the run would only make checkpoints larger (meta-learners' grow as they are filled)
+        if issubclass(ALGORITHMS[self.algo], OffPolicyAlgorithm) and self.algo not in META_ALGORITHMS:
             settings["buffer_size"] = min(settings.get("buffer_size", self.study.steps), self.study.steps)
         return {self.environment: settings}
 

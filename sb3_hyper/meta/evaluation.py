@@ -1,6 +1,7 @@
 """How good a meta-learner is in a task it has not seen, episode after episode: adaptation curves."""
 
 import csv
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,18 @@ class AdaptationCurve(NamedTuple):
 
     returns: np.ndarray
     lengths: np.ndarray
+
+
+def check_episodes_end(n_steps: int) -> None:
+    """
+    :param n_steps: How long no episode has ended.
+    :raises ValueError: If that is too long.
+    """
+    if n_steps > EPISODE_LIMIT:
+        raise ValueError(
+            f"No episode has ended for {EPISODE_LIMIT} steps: the environment needs a time limit, such as "
+            "gymnasium.wrappers.TimeLimit"
+        )
 
 
 def adaptation_curve(
@@ -69,14 +82,15 @@ def do_nothing_returns(env: VecEnv, tasks: Sequence[Task], seed: int = 0) -> np.
     def one_episode(env: VecEnv) -> AdaptationCurve:
         returns, running = np.zeros((env.num_envs, 1)), np.ones(env.num_envs, dtype=bool)
         lengths = np.zeros((env.num_envs, 1), dtype=int)
-        for _ in range(EPISODE_LIMIT):
+        for n_steps in itertools.count():
+            check_episodes_end(n_steps)
             _, rewards, dones, _ = env.step(actions)
             returns[running, 0] += rewards[running]
             lengths[running] += 1
             running &= ~dones
             if not running.any():
-                return AdaptationCurve(returns, lengths)
-        raise ValueError(f"An episode did not end within {EPISODE_LIMIT} steps")
+                break
+        return AdaptationCurve(returns, lengths)
 
     return adaptation_curve(one_episode, env, tasks, seed).returns[:, 0]
 
@@ -101,7 +115,8 @@ class MetaEvalCallback(EvalCallback):
     :param splits: Which of them, ``"test"`` first.
     :param n_train_tasks: Evaluate at most so many of the training tasks.
     :param n_episodes: Points of the curve, the last of which counts: episodes for PEARL, for MAML the inner steps and one.
-    :param eval_freq: Evaluate every so many calls, i.e. every ``eval_freq * n_envs`` steps.
+    :param eval_freq: Evaluate every so many environment steps of training (not calls, as ``EvalCallback`` does), and at the
+        end.
     :param deterministic: The actor's mode instead of samples.
     :param stochastic: Whether samples are evaluated beside the mode.
     :param seed: Seed of evaluations: all of them start from the same states.
@@ -121,6 +136,8 @@ class MetaEvalCallback(EvalCallback):
         seed: int = 10_000,
         **kwargs: Any,
     ) -> None:
+        if "n_eval_episodes" in kwargs:
+            raise ValueError("MetaEvalCallback has n_episodes, the points of the curve, in place of n_eval_episodes")
         super().__init__(eval_env, eval_freq=eval_freq, deterministic=deterministic, **kwargs)
         if n_episodes < 1:
             raise ValueError(f"n_episodes must be a whole number of at least 1, got {n_episodes}")
@@ -142,10 +159,16 @@ class MetaEvalCallback(EvalCallback):
         if not self.evaluated:
             raise ValueError(f"There are no tasks in {', '.join(self.splits)} to evaluate")
 
+    def _on_training_start(self) -> None:
+        self._last_step = self.num_timesteps
+
     def _on_step(self) -> bool:
-        if self.eval_freq > 0 and self.n_calls % self.eval_freq == 0:
-            return self.evaluate()
-        return True
+        due = self.eval_freq > 0 and self.num_timesteps // self.eval_freq > self._last_step // self.eval_freq
+        return self.evaluate() if due else True
+
+    def _on_training_end(self) -> None:
+        if self.eval_freq > 0 and self.num_timesteps > self._last_step:
+            self.evaluate()
 
     def evaluate(self) -> bool:
         """
@@ -153,6 +176,7 @@ class MetaEvalCallback(EvalCallback):
 
         :return: Whether to go on training.
         """
+        self._last_step = self.num_timesteps
         states, policy = get_random_states(), self.model.policy
         kept = policy.get_extra_state()
         try:
@@ -196,7 +220,7 @@ class MetaEvalCallback(EvalCallback):
     def _keep(self, curves: dict[str, np.ndarray], main: str) -> None:
         assert self.log_path is not None
         path = Path(self.log_path).with_name("adaptation.npz")
-        if self.n_curves < len(self.evaluations_timesteps):  # the run was interrupted and goes on
+        if self.n_curves < len(self.evaluations_timesteps) and path.is_file():  # the run was interrupted and goes on
             with np.load(path) as data:
                 before = np.isin(data["timesteps"], self.evaluations_timesteps)
                 self.curves = {name: list(data[name][before]) for name in curves}

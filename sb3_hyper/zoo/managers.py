@@ -21,6 +21,7 @@ from sb3_hyper.experiments.algorithms import META_ALGORITHMS
 from sb3_hyper.experiments.evaluations import load_evaluations, write_csv
 from sb3_hyper.experiments.hyperparams import hyperparams_file, refuse_numbers_as_text
 from sb3_hyper.experiments.plots import plot_learning_curve
+from sb3_hyper.meta.progress import StepsProgressBar
 from sb3_hyper.zoo.meta import meta_evaluation
 
 EVALUATION_SEED = 10_000  # is added to a run's seed where it is evaluated: training's initial states are not the test
@@ -77,12 +78,14 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
 
     def create_callbacks(self) -> None:
         """Create rl-zoo3's callbacks, the progress bar first: it is the first one that an interruption closes."""
+        eval_freq = self.eval_freq
         super().create_callbacks()
         if self.algo in META_ALGORITHMS:
-            self.callbacks = [
-                meta_evaluation(callback, self.n_eval_episodes) if isinstance(callback, EvalCallback) else callback
-                for callback in self.callbacks
-            ]
+            for index, callback in enumerate(self.callbacks):
+                if isinstance(callback, EvalCallback):
+                    self.callbacks[index] = meta_evaluation(callback, self.n_eval_episodes, eval_freq)
+                elif isinstance(callback, ProgressBarCallback):
+                    self.callbacks[index] = StepsProgressBar()
         self.callbacks.sort(key=lambda callback: not isinstance(callback, ProgressBarCallback))
 
     def hyperparameters_optimization(self) -> None:

@@ -1,6 +1,7 @@
 """Meta-learners in rl-zoo3: registered, evaluated by their adaptation, adapted before they are watched."""
 
 import itertools
+import os
 from typing import Any
 
 import rl_zoo3.enjoy
@@ -17,10 +18,11 @@ ALGOS.update(META_ALGORITHMS)
 ENJOY_EPISODES = 3  # before one watches
 
 
-def meta_evaluation(callback: EvalCallback, n_episodes: int) -> MetaEvalCallback:
+def meta_evaluation(callback: EvalCallback, n_episodes: int, eval_freq: int) -> MetaEvalCallback:
     """
     :param callback: rl-zoo3's evaluation.
-    :param n_episodes: Episodes in each task.
+    :param n_episodes: Points of the adaptation curve.
+    :param eval_freq: Environment steps between two evaluations.
     :return: An evaluation of adaptation in its place.
     """
     if not has_tasks(callback.eval_env):
@@ -28,9 +30,9 @@ def meta_evaluation(callback: EvalCallback, n_episodes: int) -> MetaEvalCallback
     return MetaEvalCallback(
         callback.eval_env,
         n_episodes=n_episodes,
-        eval_freq=callback.eval_freq,
+        eval_freq=eval_freq,
         deterministic=callback.deterministic,
-        log_path=None if callback.log_path is None else callback.log_path.rpartition("/")[0],
+        log_path=None if callback.log_path is None else os.path.dirname(callback.log_path),
         best_model_save_path=callback.best_model_save_path,
         callback_on_new_best=callback.callback_on_new_best,
     )

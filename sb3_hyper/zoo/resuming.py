@@ -97,7 +97,7 @@ class ResumingExperimentManager(ExperimentManager):
         evaluations = [callback for callback in self.callbacks if isinstance(callback, EvalCallback)]
         if not evaluations:
             raise ValueError("--resume needs evaluations: --eval-freq must be positive")
-        self.run = ResumableRun(self.save_path, self.n_timesteps, evaluations[0], save_freq=self.eval_freq)
+        self.run = ResumableRun(self.save_path, self.n_timesteps, evaluations[0], save_freq=self.eval_freq * self.n_envs)
         self.callbacks.append(self.run)
 
     def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:

@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import safe_mean
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_hyper.meta.evaluation import AdaptationCurve
 from sb3_hyper.meta.maml.episodes import Batch, Episodes, LinearBaseline, make_batch
@@ -22,6 +22,7 @@ from sb3_hyper.meta.maml.objectives import ORDERS, Evaluate, InnerStep, Old, div
 from sb3_hyper.meta.maml.policies import HyperMAMLPolicy, MAMLPolicy
 from sb3_hyper.meta.maml.sampler import OnStep, Stopped, sample_episodes
 from sb3_hyper.meta.maml.trust_region import trust_region_step
+from sb3_hyper.meta.progress import with_progress_bar
 from sb3_hyper.tasks.context import ContextScaler
 from sb3_hyper.tasks.interface import Task, TaskSet
 from sb3_hyper.tasks.vectorized import has_tasks, sample_task_set, task_parameters
@@ -209,14 +210,14 @@ class MAML(BaseAlgorithm):
             raise ValueError(
                 "MAML needs an environment with tasks: derive it from sb3_hyper.tasks.TaskEnv, or wrap it in TaskWrapper"
             )
-        if self.get_vec_normalize_env() is not None:
+        if unwrap_vec_normalize(env) is not None:
             raise ValueError("MAML does not work with VecNormalize: its running averages would mix the tasks' scales")
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """As in SB3. The environment must have tasks."""
+        env = self._wrap_env(env, self.verbose)
+        self._check_env(env)
         super().set_env(env, force_reset)
-        assert self.env is not None
-        self._check_env(self.env)
 
     @property
     def train_tasks(self) -> tuple[Task, ...]:
@@ -290,6 +291,8 @@ class MAML(BaseAlgorithm):
         :return: The model.
         """
         assert self.tasks is not None
+        if progress_bar:
+            callback, progress_bar = with_progress_bar(self, callback), False
         if self.verbose >= 1:
             print(f"Tasks: {', '.join(f'{len(tasks)} {split}' for split, tasks in self.tasks)} (set {self.tasks.hash})")
         total_timesteps, callback = self._setup_learn(

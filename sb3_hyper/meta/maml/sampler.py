@@ -7,6 +7,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
+from sb3_hyper.meta.evaluation import check_episodes_end
 from sb3_hyper.meta.maml.episodes import Episodes
 from sb3_hyper.meta.maml.networks import Gaussian
 from sb3_hyper.tasks.interface import Task
@@ -112,6 +113,7 @@ def _play(
     steps: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     ends: list[list[int]] = [[0] for _ in range(n_used)]
     spare = np.zeros((n_envs - n_used, *env.action_space.shape), dtype=np.float32)  # type: ignore[misc]
+    n_since_end = 0
     try:
         obs = np.asarray(reset_to_tasks(env, [tasks[index] for index in in_env]))
         while left.any():
@@ -120,10 +122,13 @@ def _play(
             actions = (policy.mean if deterministic else policy.sample()).flatten(0, 1).cpu().numpy()
             new_obs, rewards, dones, infos = env.step(unscale(np.concatenate([actions, spare])))
             active = left > 0
+            dones = dones & active
+            n_since_end = 0 if dones.any() else n_since_end + 1
+            check_episodes_end(n_since_end)
             if not on_step(locals(), active):
                 raise Stopped
             steps.append((obs[:n_used], actions, rewards[:n_used]))
-            for i in np.flatnonzero(dones & active):
+            for i in np.flatnonzero(dones):
                 ends[i].append(len(steps))
                 left[i] -= 1
             obs = np.asarray(new_obs)

@@ -7,7 +7,7 @@ import torch as th
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_hyper.meta.evaluation import AdaptationCurve
+from sb3_hyper.meta.evaluation import AdaptationCurve, check_episodes_end
 from sb3_hyper.meta.pearl.encoder import Belief, prior
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class GrowingContext:
         """
         :param encoder: Context encoder.
         :param device: torch device.
-        :return: ``q(z | context)`` of each environment; the prior where there are no transitions.
+        :return: ``q(z | context)`` of each environment.
         """
         context = th.as_tensor(np.stack(self.steps, axis=1), device=device)  # (n_envs, n_steps, transition_dim)
         mask = th.as_tensor(np.stack(self.counts, axis=1), device=device)
@@ -69,7 +69,7 @@ def adapt(model: "PEARL", env: GymEnv, n_episodes: int, n_prior_episodes: int, d
     if n_episodes == 0:
         return curve
     context, n_done = GrowingContext(n_envs), np.zeros(n_envs, dtype=int)
-    z = policy.belief.sample()
+    z, n_since_end = policy.belief.sample(), 0
     obs = np.asarray(env.reset())
     with th.no_grad():
         condition = policy.actor.condition(z)
@@ -89,7 +89,9 @@ def adapt(model: "PEARL", env: GymEnv, n_episodes: int, n_prior_episodes: int, d
         context.add(np.concatenate(parts, axis=1), running)
         obs = np.asarray(next_obs)
         ended = running & dones
+        n_since_end = 0 if ended.any() else n_since_end + 1
         if not ended.any():
+            check_episodes_end(n_since_end)
             continue
         n_done += ended
         z = z.clone()

@@ -78,6 +78,7 @@ class TaskReplayBuffer(ReplayBuffer):
         self.n_added = np.zeros(self.n_tasks, dtype=np.int64)  # ever
         self.context_start = np.zeros(self.n_tasks, dtype=np.int64)  # counted like n_added
         self.context_stop = np.zeros(self.n_tasks, dtype=np.int64)
+        self.has_initial = np.zeros(self.n_tasks, dtype=bool)  # whether the initial data of a task are complete
         self.pos, self.full = 0, False
 
     def size(self) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 
+from sb3_hyper.meta.evaluation import check_episodes_end
 from sb3_hyper.meta.pearl.buffers import TaskBatch
 from sb3_hyper.tasks.vectorized import reset_to_tasks
 
@@ -63,6 +64,7 @@ def collect(model: "PEARL", tasks: np.ndarray, n_prior_steps: int, n_posterior_s
     for group in groups_of_different(tasks, model.env.num_envs):
         if not _collect_at_once(model, group, n_prior_steps, n_posterior_steps, callback, returns):
             return False
+        model.replay_buffer.has_initial[group] = True
     for name, values in returns.items():
         if values:
             model.logger.record(f"rollout/{name}_return", float(np.mean(values)))
@@ -94,15 +96,14 @@ def _collect_at_once(
     returns: dict[str, list[float]],
 ) -> bool:
     # Environments that are left over, or have done their part, are stepped too, as a vectorized environment must be. What
-    # comes of it is neither kept nor counted.
+    # comes of it is neither kept nor counted, and callbacks see no ends of its episodes (Monitor's own files have them).
     env, policy, n_envs = model.env, model.policy, model.n_envs
     assert env is not None
     env.seed(int(np.random.randint(2**31 - n_envs)))  # so that the environments' random states are part of numpy's
     in_env = np.concatenate([tasks, np.full(n_envs - len(tasks), tasks[0])])
     obs = reset_to_tasks(env, [model.train_tasks[index] for index in in_env])
-    model.replay_buffer.begin_context(tasks)
     phases = Phases(np.arange(n_envs) < len(tasks), n_prior_steps, n_posterior_steps)
-    episode_return = np.zeros(n_envs)
+    episode_return, n_since_end, begun = np.zeros(n_envs), 0, False
     z = model.prior_latents(in_env)
     with th.no_grad():
         condition = policy.actor.condition(z)
@@ -111,17 +112,23 @@ def _collect_at_once(
             actions = policy.act(th.as_tensor(obs, device=model.device).float(), condition).cpu().numpy()
         new_obs, rewards, dones, infos = env.step(policy.unscale_action(actions))
         kept = np.flatnonzero(phases.active)
+        dones = dones & phases.active
         model.num_timesteps += len(kept)
         callback.update_locals(locals())
         if not callback.on_step():
             return False
+        if not begun:  # the old context is there until the new one is
+            model.replay_buffer.begin_context(tasks)
+            begun = True
         model._update_info_buffer([infos[i] for i in kept], dones[kept])
         _store(model, in_env, kept, phases.to_context, (obs, actions, rewards, new_obs), dones, infos)
         obs = model._last_obs = new_obs  # type: ignore[assignment]
         episode_return += rewards
         phases.n_left -= 1
         ended = kept[dones[kept]]
+        n_since_end = 0 if len(ended) else n_since_end + 1
         if len(ended) == 0:
+            check_episodes_end(n_since_end)
             continue
         model._episode_num += len(ended)
         for i in ended:

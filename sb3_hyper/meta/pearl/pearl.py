@@ -1,5 +1,7 @@
 """PEARL (Rakelly et al., ICML 2019) and Hyper-PEARL (Sec. 5.4 of the paper) as an SB3 algorithm."""
 
+import json
+import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -14,7 +16,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, RolloutReturn, Schedule, TrainFreq
 from stable_baselines3.common.utils import polyak_update
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_hyper.meta.evaluation import AdaptationCurve
 from sb3_hyper.meta.pearl.adaptation import adapt
@@ -22,6 +24,7 @@ from sb3_hyper.meta.pearl.buffers import TaskBatch, TaskReplayBuffer
 from sb3_hyper.meta.pearl.collection import collect
 from sb3_hyper.meta.pearl.encoder import Belief
 from sb3_hyper.meta.pearl.policies import HyperPEARLPolicy, PEARLPolicy
+from sb3_hyper.meta.progress import with_progress_bar
 from sb3_hyper.policies.critics import frozen
 from sb3_hyper.tasks.context import ContextScaler
 from sb3_hyper.tasks.interface import Task, TaskSet
@@ -36,7 +39,8 @@ class PEARL(OffPolicyAlgorithm):
     soft actor-critic (with a state value, Haarnoja et al., 2018) acts on observation and z.
 
     Paper: https://arxiv.org/abs/1903.08254. ``"HyperPolicy"``: the actor's weights are generated from z and those of the
-    critics from the observation (https://arxiv.org/abs/2106.06842, Sec. 5.4). The defaults are the authors'.
+    critics from the observation (https://arxiv.org/abs/2106.06842, Sec. 5.4). The defaults are the authors', but for
+    ``buffer_size``, of which theirs is a million for each task.
 
     An iteration gathers data of some tasks, each environment of ``env`` working on one of them, and then takes
     ``gradient_steps`` steps. Before the first, ``n_initial_steps`` are made in every training task.
@@ -66,6 +70,8 @@ class PEARL(OffPolicyAlgorithm):
     :param kl_weight: Weight of the divergence from the prior, which is summed over the meta batch. Higher: less is encoded.
     :param mean_penalty: Weight of the mean squared mean action before the tanh.
     :param log_std_penalty: Weight of the mean squared log standard deviation.
+    :param n_prior_episodes: In a new task: episodes with z from the prior before the first inference. (The authors evaluate
+        with 2.)
     :param oracle_context: z is the task's parameters, scaled on the training tasks; nothing is inferred.
     :param store_terminal: Whether transitions into a terminal state are kept. The authors' code drops them, and so never sees
         a termination.
@@ -108,6 +114,7 @@ class PEARL(OffPolicyAlgorithm):
         kl_weight: float = 0.1,
         mean_penalty: float = 1e-3,
         log_std_penalty: float = 1e-3,
+        n_prior_episodes: int = 1,
         oracle_context: bool = False,
         store_terminal: bool = True,
         policy_kwargs: dict[str, Any] | None = None,
@@ -158,7 +165,10 @@ class PEARL(OffPolicyAlgorithm):
         self.n_prior_steps, self.n_posterior_steps = n_prior_steps, n_posterior_steps
         self.reward_scale, self.kl_weight = reward_scale, kl_weight
         self.mean_penalty, self.log_std_penalty = mean_penalty, log_std_penalty
+        self.n_prior_episodes = n_prior_episodes
         self.oracle_context, self.store_terminal = oracle_context, store_terminal
+        self._log_interval: int | None = None
+        self._oracle: th.Tensor | None = None  # of the training tasks
         self.scaler: ContextScaler | None = None
         self.n_iterations = 0
         if _init_setup_model:
@@ -180,7 +190,16 @@ class PEARL(OffPolicyAlgorithm):
         if self.oracle_context:
             assert self.scaler is not None
             self.policy_kwargs = {**self.policy_kwargs, "use_encoder": False, "latent_dim": len(self.scaler.shift)}
-        self.replay_buffer_kwargs = {"n_tasks": len(self.tasks.train)}
+        n_tasks, n_at_once = len(self.tasks.train), self.n_prior_steps + self.n_posterior_steps
+        if self.buffer_size < 2 * n_tasks * n_at_once:
+            raise ValueError(
+                f"buffer_size={self.buffer_size} leaves no room for each of {n_tasks} tasks: at least twice what an iteration "
+                f"gathers in each is needed, {2 * n_tasks * n_at_once}"
+            )
+        n_different = len({json.dumps(task, sort_keys=True) for task in self.tasks.train})
+        if n_different < n_tasks:
+            warnings.warn(f"There are {n_tasks} training tasks, {n_different} of them different: is n_train_tasks right?")
+        self.replay_buffer_kwargs = {"n_tasks": n_tasks}
         super()._setup_model()
 
     def _check_env(self, env: VecEnv) -> None:
@@ -188,14 +207,30 @@ class PEARL(OffPolicyAlgorithm):
             raise ValueError(
                 "PEARL needs an environment with tasks: derive it from sb3_hyper.tasks.TaskEnv, or wrap it in TaskWrapper"
             )
-        if self.get_vec_normalize_env() is not None:
+        if unwrap_vec_normalize(env) is not None:
             raise ValueError("PEARL does not work with VecNormalize: its running averages would mix the tasks' scales")
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """As in SB3. The environment must have tasks."""
+        env = self._wrap_env(env, self.verbose)
+        self._check_env(env)
         super().set_env(env, force_reset)
-        assert self.env is not None
-        self._check_env(self.env)
+
+    def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
+        """
+        As in SB3.
+
+        :param path: Path to the pickled replay buffer.
+        :param truncate_last_traj: Unused.
+        :raises ValueError: If it is not one of as many tasks.
+        """
+        expected = self.replay_buffer
+        super().load_replay_buffer(path, truncate_last_traj)
+        loaded = self.replay_buffer
+        fits = isinstance(loaded, TaskReplayBuffer) and (loaded.n_tasks, loaded.dims) == (expected.n_tasks, expected.dims)
+        if not fits:
+            self.replay_buffer = expected
+            raise ValueError(f"The replay buffer is not one of {expected.n_tasks} tasks with this model's observations")
 
     @property
     def train_tasks(self) -> tuple[Task, ...]:
@@ -224,6 +259,8 @@ class PEARL(OffPolicyAlgorithm):
         :return: The model.
         """
         assert self.tasks is not None
+        if progress_bar:
+            callback, progress_bar = with_progress_bar(self, callback), False
         if self.verbose >= 1:
             print(f"Tasks: {', '.join(f'{len(tasks)} {split}' for split, tasks in self.tasks)} (set {self.tasks.hash})")
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
@@ -255,14 +292,16 @@ class PEARL(OffPolicyAlgorithm):
         callback.on_rollout_start()
         self.policy.set_training_mode(False)
         going_on = True
-        if (self.replay_buffer.n_added == 0).any():
-            every_task = np.arange(len(self.train_tasks))
-            going_on = collect(self, every_task, self.n_initial_steps, 0, callback)
+        without = np.flatnonzero(~self.replay_buffer.has_initial)
+        if len(without):
+            going_on = collect(self, without, self.n_initial_steps, 0, callback)
         if going_on:
             tasks = np.random.randint(len(self.train_tasks), size=self.n_tasks_per_iteration)
             going_on = collect(self, tasks, self.n_prior_steps, self.n_posterior_steps, callback)
         self.n_iterations += 1
         callback.on_rollout_end()
+        if self.gradient_steps == 0:
+            self._dump_if_due()
         return RolloutReturn(self.num_timesteps - n_steps, self._episode_num - n_episodes, going_on)
 
     def prior_latents(self, tasks: np.ndarray) -> th.Tensor:
@@ -271,7 +310,9 @@ class PEARL(OffPolicyAlgorithm):
         :return: Latent variables to begin with: samples of the prior, or the oracle context, ``(n, latent_dim)``
         """
         if self.oracle_context:
-            return self.oracle_latents([self.train_tasks[index] for index in tasks])
+            if self._oracle is None:
+                self._oracle = self.oracle_latents(self.train_tasks)
+            return self._oracle[th.as_tensor(tasks, device=self.device)]
         return th.randn(len(tasks), self.policy.latent_dim, device=self.device)
 
     def posterior_latents(self, tasks: np.ndarray) -> th.Tensor:
@@ -356,11 +397,14 @@ class PEARL(OffPolicyAlgorithm):
         for name, total in sums.items():
             self.logger.record(f"train/{name}", total.item() / gradient_steps)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self._dump_if_due()
+
+    def _dump_if_due(self) -> None:
         if self._log_interval is not None and self.n_iterations % self._log_interval == 0:
             self.dump_logs()
 
     def adapt(
-        self, env: GymEnv, n_episodes: int = 2, n_prior_episodes: int = 1, deterministic: bool = True
+        self, env: GymEnv, n_episodes: int = 2, n_prior_episodes: int | None = None, deterministic: bool = True
     ) -> AdaptationCurve:
         """
         Infer z for the tasks that are set in an environment. After this, ``predict`` acts for them, environment by
@@ -376,6 +420,7 @@ class PEARL(OffPolicyAlgorithm):
         :param deterministic: The actor's mode instead of samples.
         :return: Returns and lengths of the episodes, ``(n_envs, n_episodes)`` each
         """
+        n_prior_episodes = self.n_prior_episodes if n_prior_episodes is None else n_prior_episodes
         return adapt(self, env, n_episodes, n_prior_episodes, deterministic)
 
     def adaptation_curve(self, env: VecEnv, n_points: int, deterministic: bool) -> AdaptationCurve:

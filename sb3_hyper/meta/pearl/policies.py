@@ -16,7 +16,6 @@ from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_s
 from sb3_hyper.policies.optimizers import fix_learning_rate, fused_where_possible
 
 KINDS = ("mlp", "hyper")
-ACTOR_LEARNING_RATE = 1e-4  # of generated actors at the paper's size (the authors' code)
 
 
 class PEARLPolicy(BasePolicy):
@@ -40,8 +39,9 @@ class PEARLPolicy(BasePolicy):
         task, which is cheap), ``"obs_z"``.
     :param preset: The hypernetworks: ``"paper"``, ``"slim"``, or a :class:`~sb3_hyper.networks.spec.HyperNetworkSpec`.
     :param network_kwargs: Changes to the preset.
-    :param actor_learning_rate: Step size of the actor. ``"auto"``: what goes with the preset for generated actors (1e-4 for
-        ``paper``, otherwise the critic's). None, and ``"auto"`` for perceptrons: the algorithm's schedule.
+    :param actor_learning_rate: Step size of the actor. ``"auto"``: for generated actors the critic's, and twice that where the
+        primary network is not normalised (1e-4 for ``paper``, as in the authors' code). None, and ``"auto"`` for perceptrons:
+        the algorithm's schedule.
     :param critic_learning_rate: The same for critic and value (5e-5 for ``paper``, 3e-4 for ``slim``).
     :param optimizer_class: Optimizer of all four parts.
     :param optimizer_kwargs: Its arguments, but the learning rate.
@@ -139,8 +139,8 @@ class PEARLPolicy(BasePolicy):
         if rate == "auto":
             if self.kinds[part] == "mlp":
                 return None
-            is_paper = part == "actor" and self.spec.critic_learning_rate == HyperNetworkSpec.critic_learning_rate
-            return ACTOR_LEARNING_RATE if is_paper else self.spec.critic_learning_rate
+            twice = part == "actor" and self.spec.primary == "residual"
+            return (2 if twice else 1) * self.spec.critic_learning_rate
         return None if rate is None else positive_number(f"{part}_learning_rate", rate)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
