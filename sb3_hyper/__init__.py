@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sb3_hyper.meta.evaluation import MetaEvalCallback
+from sb3_hyper.meta.maml.maml import MAML
 from sb3_hyper.meta.pearl.pearl import PEARL
 from sb3_hyper.networks import PRESETS, HyperNetwork, HyperNetworkSpec
 from sb3_hyper.policies import (
@@ -27,6 +28,7 @@ __version__ = Path(__file__).with_name("version.txt").read_text(encoding="utf-8"
 register_envs()
 
 __all__ = [
+    "MAML",
     "PEARL",
     "PRESETS",
     "HyperNetwork",

@@ -4,10 +4,11 @@ from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from sb3_hyper.meta.maml.maml import MAML
 from sb3_hyper.meta.pearl.pearl import PEARL
 
 # Those that learn to adapt to tasks
-META_ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"pearl": PEARL}
+META_ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"maml": MAML, "pearl": PEARL}
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
     "a2c": A2C,
     "ars": ARS,

@@ -25,6 +25,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize
 from sb3_hyper.common.files import read_json, sync, write_json
 from sb3_hyper.common.random_states import RandomState, get_random_states, set_random_states
 from sb3_hyper.experiments import provenance
+from sb3_hyper.meta.maml.maml import MAML
 from sb3_hyper.meta.pearl.pearl import PEARL
 
 BUSY = 75  # exit status of a process that finds another at work on its run (EX_TEMPFAIL)
@@ -90,11 +91,11 @@ def obstacle(model: BaseAlgorithm) -> str | None:
     """
     env = model.env
     assert env is not None
-    if not isinstance(model, OffPolicyAlgorithm):
+    if not isinstance(model, OffPolicyAlgorithm) and not begins_afresh(model):
         return f"{type(model).__name__} is no off-policy algorithm"
     if env.num_envs != 1 and not begins_afresh(model):
         return f"it has {env.num_envs} training environments"
-    if model.use_sde:
+    if getattr(model, "use_sde", False):
         return "gSDE's noise is not part of a model"
     if unwrap_vec_wrapper(env, VecNormalize) is not None or any(
         any(env.env_is_wrapped(wrapper)) for wrapper in (NormalizeObservation, NormalizeReward)
@@ -111,7 +112,7 @@ def begins_afresh(model: BaseAlgorithm) -> bool:
     :return: Whether each of its rollouts resets the environments, with seeds drawn from numpy's generator: between two
         rollouts, nothing of an environment needs to be kept.
     """
-    return isinstance(model, PEARL)
+    return isinstance(model, (MAML, PEARL))
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -170,8 +171,8 @@ class ResumableRun(BaseCallback):
         return bool(self._checkpoints())
 
     def load(
-        self, algorithm_class: type[OffPolicyAlgorithm], env: VecEnv, device: str, seed: int | None = None
-    ) -> OffPolicyAlgorithm | None:
+        self, algorithm_class: type[BaseAlgorithm], env: VecEnv, device: str, seed: int | None = None
+    ) -> BaseAlgorithm | None:
         """
         Load the last checkpoint, if there is one. Where that fails, all is as if it had not been tried.
 
@@ -196,7 +197,7 @@ class ResumableRun(BaseCallback):
             env.seed(seed)
             return None
 
-    def _load(self, folder: Path, algorithm_class: type[OffPolicyAlgorithm], env: VecEnv, device: str) -> OffPolicyAlgorithm:
+    def _load(self, folder: Path, algorithm_class: type[BaseAlgorithm], env: VecEnv, device: str) -> BaseAlgorithm:
         state = read_json(folder / "state.json")
         missing = STATE - set(state)
         if missing:
@@ -209,7 +210,8 @@ class ResumableRun(BaseCallback):
             model = algorithm_class.load(folder / "model.zip", env=env, device=device, force_reset=False)
             if not _equal(observation, model._last_obs):
                 raise ValueError("the environment does not repeat its resets")
-        model.load_replay_buffer(folder / "replay_buffer.pkl", truncate_last_traj=False)
+        if isinstance(model, OffPolicyAlgorithm):
+            model.load_replay_buffer(folder / "replay_buffer.pkl", truncate_last_traj=False)
         for name, size in state["monitor_sizes"].items():  # episodes after the checkpoint come again
             if (self.folder / name).is_file():
                 os.truncate(self.folder / name, size)
@@ -290,14 +292,14 @@ class ResumableRun(BaseCallback):
 
     def _save(self) -> None:
         model = self.model
-        assert isinstance(model, OffPolicyAlgorithm)
         older = self._checkpoints()
         folder = self.folder / f"checkpoint-{self.num_timesteps:012d}"
         temporary = folder.with_suffix(".tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         model.save(temporary / "model.zip")
-        model.save_replay_buffer(temporary / "replay_buffer.pkl")
+        if isinstance(model, OffPolicyAlgorithm):
+            model.save_replay_buffer(temporary / "replay_buffer.pkl")
         state = {
             "random": get_random_states(),
             "action_space": model.action_space.np_random.bit_generator.state,

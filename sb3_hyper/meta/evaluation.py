@@ -117,7 +117,7 @@ class MetaEvalCallback(EvalCallback):
     :param n_episodes: Points of the curve, the last of which counts: episodes for PEARL, for MAML the inner steps and one.
     :param eval_freq: Evaluate every so many environment steps of training (not calls, as ``EvalCallback`` does), and at the
         end.
-    :param deterministic: The actor's mode instead of samples.
+    :param deterministic: The actor's mode instead of samples. None: as the authors evaluate, PEARL's mode and MAML's samples.
     :param stochastic: Whether samples are evaluated beside the mode.
     :param seed: Seed of evaluations: all of them start from the same states.
     :param kwargs: Further arguments of ``EvalCallback``.
@@ -131,18 +131,19 @@ class MetaEvalCallback(EvalCallback):
         n_train_tasks: int = 30,
         n_episodes: int = 3,
         eval_freq: int = 10_000,
-        deterministic: bool = True,
+        deterministic: bool | None = None,
         stochastic: bool = False,
         seed: int = 10_000,
         **kwargs: Any,
     ) -> None:
         if "n_eval_episodes" in kwargs:
             raise ValueError("MetaEvalCallback has n_episodes, the points of the curve, in place of n_eval_episodes")
-        super().__init__(eval_env, eval_freq=eval_freq, deterministic=deterministic, **kwargs)
+        super().__init__(eval_env, eval_freq=eval_freq, **kwargs)
         if n_episodes < 1:
             raise ValueError(f"n_episodes must be a whole number of at least 1, got {n_episodes}")
         self.tasks, self.splits, self.n_train_tasks = tasks, tuple(splits), n_train_tasks
         self.n_episodes, self.stochastic = n_episodes, stochastic
+        self._deterministic = deterministic
         self.seed = seed
         self.nothing: dict[str, np.ndarray] = {}
         self.curves: dict[str, list[np.ndarray]] = {}
@@ -152,6 +153,8 @@ class MetaEvalCallback(EvalCallback):
         if not hasattr(self.model, "adaptation_curve"):
             raise ValueError(f"MetaEvalCallback is for models that can adapt to a task, {type(self.model).__name__} cannot")
         super()._init_callback()
+        own: bool = self.model.evaluated_deterministically  # type: ignore[attr-defined]
+        self.deterministic = own if self._deterministic is None else self._deterministic
         task_set: TaskSet = self.model.tasks if self.tasks is None else self.tasks  # type: ignore[attr-defined]
         there = {split: tasks for split, tasks in task_set if split in self.splits and tasks}
         there["train"] = there.get("train", ())[: self.n_train_tasks]

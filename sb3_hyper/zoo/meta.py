@@ -15,7 +15,7 @@ from sb3_hyper.meta.evaluation import MetaEvalCallback
 from sb3_hyper.tasks.vectorized import has_tasks, reset_to_tasks
 
 ALGOS.update(META_ALGORITHMS)
-ENJOY_EPISODES = 3  # before one watches
+ENJOY_EPISODES = 3  # points of the adaptation curve before one watches
 
 
 def meta_evaluation(callback: EvalCallback, n_episodes: int, eval_freq: int) -> MetaEvalCallback:
@@ -31,7 +31,6 @@ def meta_evaluation(callback: EvalCallback, n_episodes: int, eval_freq: int) -> 
         callback.eval_env,
         n_episodes=n_episodes,
         eval_freq=eval_freq,
-        deterministic=callback.deterministic,
         log_path=None if callback.log_path is None else os.path.dirname(callback.log_path),
         best_model_save_path=callback.best_model_save_path,
         callback_on_new_best=callback.callback_on_new_best,
@@ -56,7 +55,7 @@ def adapt_before_acting() -> None:
                 model, env = super().load(*args, **kwargs), environments[-1]
                 tasks = list(itertools.islice(itertools.cycle(model.tasks.test), env.num_envs))
                 reset_to_tasks(env, tasks)
-                returns = model.adapt(env, ENJOY_EPISODES).returns
+                returns = model.adaptation_curve(env, ENJOY_EPISODES, deterministic=True).returns
                 for task, row in zip(tasks, returns, strict=True):
                     print(f"Adapted to {task}: returns {', '.join(f'{value:.1f}' for value in row)}")
                 return model

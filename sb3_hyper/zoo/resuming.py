@@ -17,7 +17,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.common.files import read_json, write_json
-from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE, RepeatableResets, ResumableRun, remove_checkpoints
+from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE, RepeatableResets, ResumableRun, begins_afresh, remove_checkpoints
 from sb3_hyper.zoo.managers import ExperimentManager
 
 
@@ -123,9 +123,9 @@ class ResumingExperimentManager(ExperimentManager):
         assert results is not None
         model, hyperparams = results
         assert model.env is not None
-        if not isinstance(model, OffPolicyAlgorithm):
+        if not isinstance(model, OffPolicyAlgorithm) and not begins_afresh(model):
             return results
-        loaded = self.run.load(ALGOS[self.algo], model.env, str(self.device), self.seed)  # type: ignore[arg-type]
+        loaded = self.run.load(ALGOS[self.algo], model.env, str(self.device), self.seed)
         if loaded is not None:
             print(f"Going on at step {loaded.num_timesteps}", flush=True)
         return loaded or model, hyperparams

@@ -103,6 +103,7 @@ class MAML(BaseAlgorithm):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": MAMLPolicy, "HyperPolicy": HyperMAMLPolicy}
+    evaluated_deterministically = False
     policy: MAMLPolicy
 
     def __init__(

@@ -86,6 +86,7 @@ class PEARL(OffPolicyAlgorithm):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": PEARLPolicy, "HyperPolicy": HyperPEARLPolicy}
+    evaluated_deterministically = True
     policy: PEARLPolicy
     replay_buffer: TaskReplayBuffer
 
