@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sb3_hyper.experiments import diagnose, update_noise
 from sb3_hyper.experiments.cluster import RayEngine
-from sb3_hyper.experiments.diagnose import add_arguments
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.report import make_report, tables_latex, tables_markdown, variant_settings
 from sb3_hyper.experiments.results import KEYS, merge_rows, read_rows
@@ -189,8 +189,9 @@ def make_parser() -> argparse.ArgumentParser:
     :return: The parser of the command line.
     """
     parser = argparse.ArgumentParser(prog="sb3-hyper", description="Hypernetworks for Stable-Baselines3")
-    topics = parser.add_subparsers(required=True, metavar="study|diagnose")
-    add_arguments(topics.add_parser("diagnose", help="is a saved model's action gradient right?"))
+    topics = parser.add_subparsers(required=True, metavar="study|diagnose|update-noise")
+    diagnose.add_arguments(topics.add_parser("diagnose", help="is a saved model's action gradient right?"))
+    update_noise.add_arguments(topics.add_parser("update-noise", help="how much chance is in an update of MAML?"))
     study = topics.add_parser("study", help="studies: many runs, one table")
     commands = study.add_subparsers(required=True, metavar="list|show|run|status|report|merge")
 

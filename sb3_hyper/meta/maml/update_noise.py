@@ -1,0 +1,108 @@
+"""How much chance there is in a single outer step (App. C of the paper: Fig. 5 and Table 1)."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_hyper.common.random_states import get_random_states, set_random_states
+from sb3_hyper.meta.evaluation import adaptation_curve
+from sb3_hyper.meta.maml.maml import MAML
+from sb3_hyper.tasks.interface import Task
+
+
+class NoiseStatistics(NamedTuple):
+    """
+    Of the scores of a population of updates.
+
+    :param mean: Their mean.
+    :param variance: Their variance (ddof 0).
+    :param coefficient: Coefficient of variation, standard deviation over the mean's absolute value. It has no meaning for
+        scores whose mean is near zero.
+    """
+
+    mean: float
+    variance: float
+    coefficient: float
+
+
+def noise_statistics(scores: np.ndarray) -> NoiseStatistics:
+    """
+    :param scores: ``(n_updates,)``
+    :return: Their statistics.
+    """
+    mean, variance = float(np.mean(scores)), float(np.var(scores))
+    return NoiseStatistics(mean, variance, float(np.sqrt(variance) / abs(mean)) if mean else float("nan"))
+
+
+def update_noise(
+    model: MAML,
+    n_updates: int = 50,
+    env: VecEnv | None = None,
+    tasks: Sequence[Task] | None = None,
+    seed: int = 0,
+    progress: Callable[[range], Sequence[int]] | None = None,
+) -> np.ndarray:
+    """
+    Take many outer steps from the same parameters, each on fresh data, and evaluate each of the results. The model is as it
+    was afterwards.
+
+    All results are evaluated with the same random numbers: what differs between their scores is the update.
+
+    :param model: A model with its training environment.
+    :param n_updates: How many.
+    :param env: A vectorized task environment to evaluate in; the training environment by default.
+    :param tasks: Tasks to evaluate in; the model's test tasks by default.
+    :param seed: Seed of the updates and of the evaluations.
+    :param progress: Wraps the counter, e.g. ``rich.progress.track``.
+    :return: Returns before and after adaptation, ``(n_updates, n_tasks, 2)``
+    """
+    env = model.env if env is None else env
+    if env is None:
+        raise ValueError("update_noise needs an environment: load the model with env=..., or give env")
+    assert model.tasks is not None
+    tasks = model.tasks.test if tasks is None else tasks
+    states = get_random_states()
+    kept: Any = copy.deepcopy(model.get_parameters())
+    counters = model.num_timesteps, model._n_updates
+    model._setup_learn(1, reset_num_timesteps=False)
+    silent = CallbackList([])
+    silent.init_callback(model)
+    results = []
+    try:
+        for index in (progress or iter)(range(n_updates)):
+            _seed(seed, index)
+            model.set_parameters(copy.deepcopy(kept))  # an optimizer steps in the tensors that it was given
+            model.train(model.collect(silent))
+            _seed(seed, n_updates)
+            curve = adaptation_curve(lambda venv: model.adaptation_curve(venv, 2, deterministic=False), env, tasks, seed)
+            results.append(curve.returns)
+    finally:
+        model.set_parameters(kept)
+        model.num_timesteps, model._n_updates = counters
+        set_random_states(states)
+    return np.stack(results)
+
+
+def _seed(seed: int, index: int) -> None:
+    own = int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
+    np.random.seed(own)
+    th.manual_seed(own)
+
+
+def noise_table(populations: Mapping[str, np.ndarray]) -> list[tuple[str, str, NoiseStatistics]]:
+    """
+    Table 1.
+
+    :param populations: Label -> what :func:`update_noise` gave.
+    :return: Label, "before" or "after" adaptation, statistics of the mean return over tasks.
+    """
+    return [
+        (label, when, noise_statistics(returns[..., column].mean(axis=1)))
+        for label, returns in populations.items()
+        for column, when in ((0, "before"), (-1, "after"))
+    ]

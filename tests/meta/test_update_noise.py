@@ -1,0 +1,59 @@
+"""Independent updates from one model."""
+
+import numpy as np
+import pytest
+from stable_baselines3.common.env_util import make_vec_env
+
+from sb3_hyper.cli import main
+from sb3_hyper.experiments.update_noise import plot_populations, read_populations, write_populations
+from sb3_hyper.meta.maml.update_noise import noise_statistics, noise_table, update_noise
+from tests.meta.test_maml import ITERATION, make, parameters, same
+
+
+def test_statistics_are_those_of_the_paper():
+    statistics = noise_statistics(np.array([-1.0, -3.0]))
+    assert statistics == (-2.0, 1.0, 0.5)
+
+
+@pytest.mark.parametrize("arm", ["vanilla", "promp"])
+def test_updates_start_from_the_same_parameters_and_leave_them(arm):
+    model = make(arm)
+    model.learn(ITERATION)
+    before, steps = parameters(model), model.num_timesteps
+    returns = update_noise(model, 3, seed=1)
+    assert returns.shape == (3, 3, 2)
+    assert same(before, parameters(model))
+    assert model.num_timesteps == steps
+    assert len({tuple(row) for row in returns[..., 0].tolist()}) == 3  # each on its own data
+    np.testing.assert_array_equal(returns, update_noise(model, 3, seed=1))
+    np.testing.assert_array_equal(returns[:2], update_noise(model, 3, seed=1)[:2])
+    # without an update, the same random numbers give the same score
+    model.target_kl, model.learning_rate = 1e-12, 0.0
+    model.lr_schedule = lambda progress: 0.0
+    still = update_noise(model, 3, seed=1)
+    assert np.ptp(still, axis=0).max() < 0.01
+
+
+def test_populations_survive_the_file(tmp_path):
+    populations = {"a": np.random.randn(4, 2, 2).round(3), "b": np.random.randn(3, 2, 2).round(3)}
+    write_populations(tmp_path / "noise.csv", populations)
+    back = read_populations(tmp_path / "noise.csv")
+    assert list(back) == ["a", "b"]
+    for label, returns in populations.items():
+        np.testing.assert_allclose(back[label], returns)
+    rows = noise_table(back)
+    assert [(label, when) for label, when, _ in rows] == [("a", "before"), ("a", "after"), ("b", "before"), ("b", "after")]
+    plot_populations(back).savefig(tmp_path / "noise.png")
+
+
+def test_the_command(tmp_path, capsys):
+    model = make("context", n_envs=2)
+    model.learn(ITERATION)
+    model.save(tmp_path / "context.zip")
+    arguments = ["update-noise", str(tmp_path / "context.zip"), "--env", "PointGoal-v0", "--updates", "2", "--envs", "4"]
+    assert main([*arguments, "--output", str(tmp_path / "noise.csv")]) == 0
+    assert "coefficient" in capsys.readouterr().out
+    assert (tmp_path / "noise.csv").is_file()
+    assert (tmp_path / "noise.png").is_file()
+    assert main(["update-noise", str(tmp_path / "no.zip"), "--env", "PointGoal-v0"]) == 2
+    assert make_vec_env is not None
