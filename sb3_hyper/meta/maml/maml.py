@@ -17,11 +17,11 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from sb3_hyper.meta.evaluation import AdaptationCurve
 from sb3_hyper.meta.maml.episodes import Batch, Episodes, LinearBaseline, make_batch
-from sb3_hyper.meta.maml.networks import BACKENDS, Parameters, prepared, stack
-from sb3_hyper.meta.maml.objectives import ORDERS, Evaluate, InnerStep, Old, divergence, likelihood_ratio, remember
+from sb3_hyper.meta.maml.networks import BACKENDS, Gaussian, Parameters, prepared, stack
+from sb3_hyper.meta.maml.objectives import ORDERS, Evaluate, InnerStep, Old, divergence, fisher, likelihood_ratio, remember
 from sb3_hyper.meta.maml.policies import HyperMAMLPolicy, MAMLPolicy
 from sb3_hyper.meta.maml.sampler import OnStep, Stopped, sample_episodes
-from sb3_hyper.meta.maml.trust_region import trust_region_step
+from sb3_hyper.meta.maml.trust_region import Judgement, trust_region_step
 from sb3_hyper.meta.progress import with_progress_bar
 from sb3_hyper.tasks.context import ContextScaler
 from sb3_hyper.tasks.interface import Task, TaskSet
@@ -47,6 +47,22 @@ class MetaBatch(NamedTuple):
     olds: Sequence[Old]
     after: Batch
     old: Old
+
+
+class MetaLoss(NamedTuple):
+    """
+    The outer objective, means over tasks.
+
+    :param loss: The surrogate loss after the inner steps.
+    :param divergence: KL from the policy that gathered the data, after the inner steps.
+    :param divergence_before: The mean of those before the inner steps, if it is asked for.
+    :param policy: The adapted policies at the states after the inner steps.
+    """
+
+    loss: th.Tensor
+    divergence: th.Tensor
+    divergence_before: th.Tensor
+    policy: Gaussian
 
 
 class MAML(BaseAlgorithm):
@@ -392,9 +408,7 @@ class MAML(BaseAlgorithm):
             self.logger.record("rollout/adaptation_kl", divergence(unadapted, old.distribution, batch).mean().item())
         return MetaBatch(context, before, olds, batch, old)
 
-    def meta_objective(
-        self, batch: MetaBatch, differentiable: bool = True, clip_range: float | None = None
-    ) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+    def meta_objective(self, batch: MetaBatch, differentiable: bool = True, clip_range: float | None = None) -> MetaLoss:
         """
         The outer objective as a function of the policy's parameters: adapt them to each task on the data from before, and
         judge them on the data from after.
@@ -402,8 +416,7 @@ class MAML(BaseAlgorithm):
         :param batch: The data.
         :param differentiable: Whether the result needs a graph.
         :param clip_range: How far likelihood ratios count.
-        :return: The surrogate loss; the divergence from the policy that gathered the data, after the inner steps; and the
-            mean of those before them. Means over tasks.
+        :return: What the objective consists of.
         """
         evaluate = self.evaluator(batch.context)
         parameters = stack(self.policy.network, len(batch.after.weights))
@@ -419,7 +432,11 @@ class MAML(BaseAlgorithm):
                 for own, data, old in zip(unadapted, batch.before, batch.olds, strict=True):
                     kl_before = kl_before + divergence(evaluate(own, data.observations), old.distribution, data).mean()
                 kl_before = kl_before / max(1, len(batch.before))
-        return loss, kl, kl_before
+        return MetaLoss(loss, kl, kl_before, policy)
+
+    def _judge(self, batch: MetaBatch, differentiable: bool) -> Judgement:
+        loss, kl, _, policy = self.meta_objective(batch, differentiable)
+        return Judgement(loss, kl, policy, fisher(policy, batch.after))
 
     def train(self, batch: MetaBatch) -> None:
         """
@@ -432,7 +449,7 @@ class MAML(BaseAlgorithm):
         if self.outer == "trpo":
             outcome = trust_region_step(
                 list(self.policy.network.parameters()),
-                lambda differentiable: self.meta_objective(batch, differentiable)[:2],
+                lambda differentiable: self._judge(batch, differentiable),
                 self.target_kl,
                 self.cg_max_steps,
                 self.cg_damping,
@@ -446,12 +463,12 @@ class MAML(BaseAlgorithm):
         else:
             self._update_learning_rate(self.policy.optimizer)
             for _ in range(self.n_epochs):
-                loss, _, kl_before = self.meta_objective(batch, clip_range=self.clip_range)
+                loss, _, kl_before, _ = self.meta_objective(batch, clip_range=self.clip_range)
                 # the gradient first, then the step: an optimizer's closure would overwrite it
                 self.policy.optimizer.zero_grad()
                 (loss + self.kl_weight * kl_before).backward()
                 self.policy.optimizer.step()
-            loss, kl, _ = self.meta_objective(batch, differentiable=False, clip_range=self.clip_range)
+            loss, kl, *_ = self.meta_objective(batch, differentiable=False, clip_range=self.clip_range)
             self.logger.record("train/loss", loss.item())
             self.logger.record("train/kl", kl.item())
         self._n_updates += 1

@@ -10,6 +10,7 @@ import torch as th
 
 from sb3_hyper.meta.maml.episodes import Batch
 from sb3_hyper.meta.maml.networks import Gaussian, Parameters
+from sb3_hyper.meta.maml.trust_region import Metric
 
 Evaluate = Callable[[Parameters, th.Tensor], Gaussian]
 ORDERS = ("second", "first")
@@ -77,6 +78,24 @@ def divergence(policy: Gaussian, old: Gaussian, batch: Batch) -> th.Tensor:
     :return: ``(n_tasks,)``
     """
     return (policy.divergence_from(old) * batch.weights).sum(dim=1)
+
+
+def fisher(policy: Gaussian, batch: Batch) -> Metric:
+    """
+    The Hessian of the mean :func:`divergence` over tasks with respect to mean and log-std, where it is zero.
+
+    :param policy: Distributions at the batch's states.
+    :param batch: Steps.
+    :return: Its product with changes of mean and log-std.
+    """
+    weights = batch.weights.unsqueeze(-1) / len(batch.weights)  # (n_tasks, n, 1)
+    precision = (-2 * policy.log_std.detach()).exp()
+
+    def times(tangents: Sequence[th.Tensor]) -> list[th.Tensor]:
+        mean, log_std = tangents
+        return [weights * precision * mean, 2 * weights.sum(dim=1, keepdim=True) * log_std]
+
+    return times
 
 
 class InnerStep(NamedTuple):

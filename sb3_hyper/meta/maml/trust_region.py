@@ -6,7 +6,26 @@ from typing import NamedTuple
 import torch as th
 from sb3_contrib.common.utils import conjugate_gradient_solver
 
-Objective = Callable[[bool], tuple[th.Tensor, th.Tensor]]
+Metric = Callable[[Sequence[th.Tensor]], Sequence[th.Tensor]]
+
+
+class Judgement(NamedTuple):
+    """
+    What there is to know of some parameters.
+
+    :param loss: The loss.
+    :param divergence: KL from the policy that gathered the data.
+    :param outputs: The policy's outputs, which the KL is a function of.
+    :param metric: The Hessian of the KL with respect to the outputs where it is zero, times a tangent: the Fisher matrix.
+    """
+
+    loss: th.Tensor
+    divergence: th.Tensor
+    outputs: Sequence[th.Tensor]
+    metric: Metric
+
+
+Objective = Callable[[bool], Judgement]
 
 
 class Outcome(NamedTuple):
@@ -62,24 +81,31 @@ def natural_direction(
     parameters: Sequence[th.nn.Parameter], objective: Objective, cg_max_steps: int, cg_damping: float
 ) -> Direction:
     """
-    The natural gradient by conjugate gradient. The graph of the adaptation, which loss and KL rest on, is built once and
-    serves all products with the Hessian.
+    The natural gradient by conjugate gradient. Where the KL is zero, its Hessian is ``J' F J`` with the Jacobian ``J`` of the
+    policy's outputs and their Fisher matrix ``F``. Products take ``J`` and ``J'`` by themselves, which leaves out all that
+    vanishes in the Hessian, and the graph of the adaptation is built once for all of them.
 
     :param parameters: What to change.
-    :param objective: Loss and KL.
+    :param objective: What is known of the parameters.
     :param cg_max_steps: Iterations.
     :param cg_damping: Is added to the Hessian's diagonal.
     :return: The direction, not scaled.
     """
-    loss, divergence = objective(True)
-    gradient = flat(th.autograd.grad(loss, parameters, retain_graph=True))
-    slope = flat(th.autograd.grad(divergence, parameters, create_graph=True))
+    judgement = objective(True)
+    outputs, sizes = list(judgement.outputs), [parameter.numel() for parameter in parameters]
+    gradient = flat(th.autograd.grad(judgement.loss, parameters, retain_graph=True))
+    # J'u as a function of u: its own gradient, times v, is Jv
+    cotangents = [th.zeros_like(output).requires_grad_() for output in outputs]
+    pulled_back = th.autograd.grad(outputs, parameters, cotangents, create_graph=True)
 
     def times_hessian(vector: th.Tensor) -> th.Tensor:
-        return flat(th.autograd.grad(slope @ vector, parameters, retain_graph=True)) + cg_damping * vector
+        parts = [part.view_as(parameter) for part, parameter in zip(vector.split(sizes), parameters, strict=True)]
+        tangents = th.autograd.grad(pulled_back, cotangents, parts, retain_graph=True)
+        product = th.autograd.grad(outputs, parameters, list(judgement.metric(tangents)), retain_graph=True)
+        return flat(product) + cg_damping * vector
 
     step = conjugate_gradient_solver(times_hessian, gradient, max_iter=cg_max_steps)
-    return Direction(loss.item(), step, (step @ times_hessian(step)).item())
+    return Direction(judgement.loss.item(), step, (step @ times_hessian(step)).item())
 
 
 def trust_region_step(
@@ -96,8 +122,7 @@ def trust_region_step(
     shortened until the loss has fallen and the KL is within bounds. Where that fails, nothing changes.
 
     :param parameters: What to change.
-    :param objective: Gives loss and KL from what gathered the data, as functions of the parameters; the argument says whether
-        they need a graph.
+    :param objective: Gives what is known of the parameters as they are; the argument says whether it needs a graph.
     :param target_kl: The largest KL.
     :param cg_max_steps: Iterations of conjugate gradient.
     :param cg_damping: Is added to the Hessian's diagonal.
@@ -113,7 +138,8 @@ def trust_region_step(
     start, full_step, fraction = flat(parameters).detach(), step * (2 * target_kl / curvature) ** 0.5, 1.0
     for _ in range(line_search_max_iter):
         assign(start - fraction * full_step, parameters)
-        loss, divergence = (value.item() for value in objective(False))
+        judgement = objective(False)
+        loss, divergence = judgement.loss.item(), judgement.divergence.item()
         if loss < loss_before and divergence < target_kl:
             return Outcome(True, loss_before, loss, divergence, fraction)
         fraction *= line_search_shrinking_factor

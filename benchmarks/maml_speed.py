@@ -1,0 +1,171 @@
+"""
+What an iteration of MAML costs, beside a plain version of it in the manner of public implementations.
+
+    python -m benchmarks.maml_speed --threads 1 --tasks 20 --episodes 10
+
+The plain version plays one task after the other (all environments on the same task), loops over the tasks in the update, and
+repeats their adaptation in every product with the Hessian. Both do the same: same data, same steps. All variants take turns
+within one process; a figure is the median over the rounds, of processor time.
+"""
+
+import argparse
+import csv
+import functools
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch as th
+from rich.progress import track
+from sb3_contrib.common.utils import conjugate_gradient_solver
+from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_hyper import MAML
+from sb3_hyper.common.files import replacing
+from sb3_hyper.experiments import provenance
+from sb3_hyper.meta.maml.episodes import LinearBaseline, make_batch
+from sb3_hyper.meta.maml.maml import MetaBatch
+from sb3_hyper.meta.maml.networks import stack
+from sb3_hyper.meta.maml.objectives import divergence, likelihood_ratio, remember
+from sb3_hyper.meta.maml.trust_region import assign, flat
+
+POLICIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "vanilla": ("MlpPolicy", {}),
+    "hyper slim": ("HyperPolicy", {"policy_kwargs": {"preset": "slim"}}),
+}
+
+
+def plain_collect(model: MAML, env: VecEnv) -> list[MetaBatch]:
+    """
+    Play the tasks of an iteration one after the other.
+
+    :param model: The model.
+    :param env: As many environments as a task has episodes: none of them is idle.
+    :return: The data of each task.
+    """
+    inner, batches = model.inner_step(), []
+    for index in range(model.meta_batch_size):
+        task = model.train_tasks[index % len(model.train_tasks)]
+        context, baseline = model.contexts([task]), LinearBaseline(model.gamma)
+        evaluate = model.evaluator(context)
+        parameters = {name: value.detach() for name, value in stack(model.policy.network, 1).items()}
+        episodes = model.play(env, [task], parameters, context, model.n_episodes)
+        before = make_batch(episodes, baseline.fit(episodes), model.gamma, model.gae_lambda)
+        old = remember(evaluate, parameters, before)
+        adapted = inner(evaluate, parameters, before, old, differentiable=False)
+        after = make_batch(
+            model.play(env, [task], adapted, context, model.n_episodes), baseline, model.gamma, model.gae_lambda
+        )
+        batches.append(MetaBatch(context, [before], [old], after, remember(evaluate, adapted, after)))
+    return batches
+
+
+def plain_train(model: MAML, batches: list[MetaBatch]) -> None:
+    """
+    TRPO, with the adaptation of every task repeated whenever it is needed.
+
+    :param model: The model.
+    :param batches: The data of each task.
+    """
+    parameters = list(model.policy.network.parameters())
+    inner = model.inner_step()
+
+    def objective() -> tuple[th.Tensor, th.Tensor]:
+        losses, divergences = [], []
+        for batch in batches:
+            evaluate = model.evaluator(batch.context)
+            adapted, _ = inner.chain(evaluate, stack(model.policy.network, 1), batch.before, batch.olds)
+            policy = evaluate(adapted, batch.after.observations)
+            losses.append(likelihood_ratio(policy, batch.after, batch.old.log_prob).mean())
+            divergences.append(divergence(policy, batch.old.distribution, batch.after).mean())
+        return th.stack(losses).mean(), th.stack(divergences).mean()
+
+    def times_hessian(vector: th.Tensor) -> th.Tensor:
+        slope = flat(th.autograd.grad(objective()[1], parameters, create_graph=True))
+        return flat(th.autograd.grad(slope @ vector, parameters)) + model.cg_damping * vector
+
+    loss, _ = objective()
+    gradient = flat(th.autograd.grad(loss, parameters))
+    step = conjugate_gradient_solver(times_hessian, gradient, max_iter=model.cg_max_steps)
+    full_step = step * (2 * model.target_kl / (step @ times_hessian(step))) ** 0.5
+    start, fraction = flat(parameters).detach(), 1.0
+    for _ in range(model.line_search_max_iter):
+        assign(start - fraction * full_step, parameters)
+        new_loss, new_divergence = objective()
+        if new_loss < loss and new_divergence < model.target_kl:
+            return
+        fraction *= model.line_search_shrinking_factor
+    assign(start, parameters)
+
+
+def seconds(piece: Callable[[], Any], device: str) -> tuple[float, Any]:
+    """
+    :param piece: What to time.
+    :param device: torch device.
+    :return: Seconds, of processor time on a CPU, and what it gave.
+    """
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    start = clock()
+    result = piece()
+    if device != "cpu":
+        th.cuda.synchronize()
+    return clock() - start, result
+
+
+def main() -> None:
+    """Measure, print and write a CSV file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tasks", type=int, default=20)
+    parser.add_argument("--episodes", type=int, default=10)
+    parser.add_argument("--env", default="HalfCheetahVel-v0")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    args = parser.parse_args()
+    th.set_num_threads(args.threads)
+    env, plain_env = make_vec_env(args.env, args.tasks), make_vec_env(args.env, args.episodes)
+    times: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+    for _ in track(range(args.rounds), description="Rounds"):
+        for name, (policy, kwargs) in POLICIES.items():
+            for order in ("first", "second"):
+                sizes = {"meta_batch_size": args.tasks, "n_episodes": args.episodes, "order": order, "seed": 0}
+                model = MAML(policy, env, n_test_tasks=1, device=args.device, **sizes, **kwargs)
+                model._setup_learn(1)
+                callback = CallbackList([])
+                callback.init_callback(model)
+                kept = flat(list(model.policy.network.parameters())).detach()
+                playing, batch = seconds(functools.partial(model.collect, callback), args.device)
+                learning, _ = seconds(functools.partial(model.train, batch), args.device)
+                times.setdefault((name, order, "ours"), []).append((playing, learning))
+                assign(kept, list(model.policy.network.parameters()))
+                playing, batches = seconds(functools.partial(plain_collect, model, plain_env), args.device)
+                learning, _ = seconds(functools.partial(plain_train, model, batches), args.device)
+                times.setdefault((name, order, "plain"), []).append((playing, learning))
+    rows = []
+    for (name, order, version), values in times.items():
+        baseline = times[name, order, "plain"]
+        playing, learning, total = (statistics.median(column) for column in zip(*((*v, sum(v)) for v in values), strict=True))
+        gain = statistics.median(sum(other) / sum(value) for value, other in zip(values, baseline, strict=True))
+        rows.append([name, order, version, f"{playing:.2f}", f"{learning:.2f}", f"{total:.2f}", f"{gain:.2f}"])
+        print(
+            f"{name:12}{order:8}{version:8}{playing:8.2f} s playing{learning:8.2f} s learning{gain:8.2f} times plain's speed"
+        )
+    threads = "" if args.device != "cpu" else f"-{args.threads}-threads"
+    path = args.results / f"maml-speed-{args.device}{threads}.csv"
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        header = ["policy", "order", "version", "playing_seconds", "learning_seconds", "seconds", "speed_up"]
+        writer.writerow([*header, "tasks", "episodes", "processor", "versions"])
+        what = args.tasks, args.episodes, provenance.processor(args.device), provenance.versions()
+        writer.writerows([*row, *what] for row in rows)
+    print(f"{os.path.relpath(path)} is written")
+
+
+if __name__ == "__main__":
+    main()
