@@ -1,0 +1,158 @@
+"""
+Rows and figures of meta-learners: what MetaEvalCallback stored in the folders of runs.
+
+    python -m benchmarks.adaptation collect pearl-small logs/studies/pearl-small
+    python -m benchmarks.adaptation draw pearl-small
+
+The first command adds the runs below a folder, VARIANT/ENVIRONMENT/seed-N/..., to benchmarks/results/NAME-adaptation.csv, one
+row per episode of each task; episode "nothing" is that of an agent that does nothing. The second prints a table and draws a
+figure for each environment.
+"""
+
+import argparse
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from sb3_hyper.common.figures import GREY, PALETTE, finish
+from sb3_hyper.common.files import replacing
+
+RESULTS = Path(__file__).parent / "results"
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+KEYS = ("variant", "environment", "seed", "split", "step", "task", "episode")
+Rows = dict[tuple[str, ...], str]
+# (variant, environment, split) -> seed -> (steps, returns (n, n_tasks, n_episodes), nothing (n_tasks,))
+Curves = dict[tuple[str, str, str], dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]]
+
+
+def rows_of(path: Path, variant: str, environment: str, seed: str) -> Rows:
+    """
+    :param path: ``adaptation.npz`` of a run.
+    :param variant: Its variant.
+    :param environment: Its environment.
+    :param seed: Its seed.
+    :return: Keys -> return.
+    """
+    rows: Rows = {}
+    with np.load(path) as data:
+        for name in data.files:
+            kind, _, split = name.partition("_")
+            if kind == "nothing":
+                for task, value in enumerate(data[name]):
+                    rows[variant, environment, seed, split, "0", str(task), "nothing"] = f"{value:.3f}"
+            elif kind == "returns":
+                for (index, task, episode), value in np.ndenumerate(data[name]):
+                    step = str(data["timesteps"][index])
+                    rows[variant, environment, seed, split, step, str(task), str(episode)] = f"{value:.3f}"
+    return rows
+
+
+def read(name: str) -> Rows:
+    """
+    :param name: Name of the results.
+    :return: Keys -> return.
+    """
+    path = RESULTS / f"{name}-adaptation.csv"
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return {tuple(row[key] for key in KEYS): row["return"] for row in csv.DictReader(file)}
+
+
+def collect(name: str, folder: Path) -> int:
+    """
+    :param name: Name of the results.
+    :param folder: Where the runs lie.
+    :return: How many rows there are now; those of a run replace its older ones.
+    """
+    rows = read(name)
+    for path in sorted(folder.rglob("adaptation.npz")):
+        variant, environment, seed = path.relative_to(folder).parts[:3]
+        run = variant, environment, seed.removeprefix("seed-")
+        rows = {key: value for key, value in rows.items() if key[:3] != run} | rows_of(path, *run)
+    order = sorted(rows, key=lambda key: (*key[:4], int(key[4]), int(key[5]), key[6]))
+    with replacing(RESULTS / f"{name}-adaptation.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*KEYS, "return"])
+        writer.writerows([*key, rows[key]] for key in order)
+    return len(rows)
+
+
+def curves_of(rows: Rows) -> Curves:
+    """
+    :param rows: Keys -> return.
+    :return: The curves of each run.
+    """
+    by_run: dict[tuple[str, ...], Rows] = defaultdict(dict)
+    for key, value in rows.items():
+        by_run[key[:4]][key] = value
+    curves: Curves = defaultdict(dict)
+    for (variant, environment, seed, split), own in by_run.items():
+        steps = sorted({int(key[4]) for key in own if key[6] != "nothing"})
+        tasks = sorted({int(key[5]) for key in own})
+        episodes = sorted({int(key[6]) for key in own if key[6] != "nothing"})
+
+        run = (variant, environment, seed, split)
+        returns = np.array(
+            [[[float(rows[(*run, str(step), str(task), str(e))]) for e in episodes] for task in tasks] for step in steps]
+        )
+        nothing = np.array([float(rows[(*run, "0", str(task), "nothing")]) for task in tasks])
+        curves[variant, environment, split][seed] = np.array(steps), returns, nothing
+    return curves
+
+
+def draw(name: str, split: str) -> None:
+    """
+    Print the last evaluations, and draw returns before and after adaptation.
+
+    :param name: Name of the results.
+    :param split: Which tasks.
+    """
+    curves = {key: runs for key, runs in curves_of(read(name)).items() if key[2] == split}
+    for environment in dict.fromkeys(key[1] for key in curves):
+        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        axes = figure.subplots()
+        print(f"{environment}, {split} tasks: mean return of each episode at the last evaluation, and of doing nothing")
+        for (variant, place, _), (colour, _) in zip([key for key in curves if key[1] == environment], PALETTE, strict=False):
+            runs = curves[variant, place, split]
+            for seed, (steps, returns, nothing) in runs.items():
+                first = seed == next(iter(runs))
+                label = f"{variant}, after ({len(runs)} {'seed' if len(runs) == 1 else 'seeds'})" if first else None
+                axes.plot(steps, returns[..., -1].mean(axis=1), color=colour, linewidth=1.8, label=label)
+                before = f"{variant}, before" if first else None
+                axes.plot(steps, returns[..., 0].mean(axis=1), color=colour, linewidth=1, linestyle=":", label=before)
+                values = " -> ".join(f"{value:.0f}" for value in returns[-1].mean(axis=0))
+                by_task = "" if returns.shape[1] > 4 else f"; last episode by task: {np.round(returns[-1, :, -1]).tolist()}"
+                print(f"  {variant:14} seed {seed}, {steps[-1]} steps: {values}{by_task}; nothing {nothing.mean():.0f}")
+        axes.axhline(nothing.mean(), color=GREY, linestyle="--", linewidth=1, label="doing nothing")
+        finish(axes, "Environment steps", f"Return, {split} tasks", environment)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize="small")
+        IMAGES.mkdir(parents=True, exist_ok=True)
+        figure.patch.set_visible(True)
+        figure.savefig(IMAGES / f"{name}-{environment}-{split}.png", dpi=150)
+
+
+def main() -> None:
+    """Collect or draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    collecting = commands.add_parser("collect")
+    collecting.add_argument("name")
+    collecting.add_argument("folder", type=Path)
+    drawing = commands.add_parser("draw")
+    drawing.add_argument("name")
+    drawing.add_argument("--split", default="test")
+    args = parser.parse_args()
+    if args.command == "collect":
+        print(f"{collect(args.name, args.folder)} rows")
+    else:
+        draw(args.name, args.split)
+
+
+if __name__ == "__main__":
+    main()
