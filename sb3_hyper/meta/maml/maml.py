@@ -8,24 +8,22 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import safe_mean
-from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.meta.evaluation import AdaptationCurve
+from sb3_hyper.meta.learner import TaskLearner, refuse_less
 from sb3_hyper.meta.maml.episodes import Batch, Episodes, LinearBaseline, make_batch
 from sb3_hyper.meta.maml.networks import BACKENDS, Gaussian, Parameters, prepared, stack
 from sb3_hyper.meta.maml.objectives import ORDERS, Evaluate, InnerStep, Old, divergence, fisher, likelihood_ratio, remember
 from sb3_hyper.meta.maml.policies import HyperMAMLPolicy, MAMLPolicy
 from sb3_hyper.meta.maml.sampler import OnStep, Stopped, sample_episodes
 from sb3_hyper.meta.maml.trust_region import Judgement, trust_region_step
-from sb3_hyper.meta.progress import with_progress_bar
 from sb3_hyper.tasks.context import ContextScaler
 from sb3_hyper.tasks.interface import Task, TaskSet
-from sb3_hyper.tasks.vectorized import has_tasks, sample_task_set, task_parameters
 
 SelfMAML = TypeVar("SelfMAML", bound="MAML")
 OUTER = ("trpo", "promp")
@@ -65,7 +63,7 @@ class MetaLoss(NamedTuple):
     policy: Gaussian
 
 
-class MAML(BaseAlgorithm):
+class MAML(TaskLearner):
     """
     Learns parameters from which ``n_inner_steps`` steps of the policy gradient, on a few episodes of a new task, lead to a
     good policy for it.
@@ -179,10 +177,8 @@ class MAML(BaseAlgorithm):
         ):
             if choice not in accepted:
                 raise ValueError(f"{name} must be one of {', '.join(map(repr, accepted))}, got {choice!r}")
-        counts = {"meta_batch_size": meta_batch_size, "n_episodes": n_episodes, "n_inner_steps": n_inner_steps}
-        for name, count in counts.items():
-            if count < (0 if name == "n_inner_steps" else 1):
-                raise ValueError(f"{name} must be a whole number of at least {int(name != 'n_inner_steps')}, got {count}")
+        refuse_less(1, meta_batch_size=meta_batch_size, n_episodes=n_episodes)
+        refuse_less(0, n_inner_steps=n_inner_steps)
         self.tasks = tasks
         self.n_train_tasks, self.n_test_tasks, self.n_ood_tasks = n_train_tasks, n_test_tasks, n_ood_tasks
         self.task_seed = task_seed
@@ -204,43 +200,13 @@ class MAML(BaseAlgorithm):
     def _setup_model(self) -> None:
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
-        needs_context = self.use_context or self.policy_class.needs_context  # type: ignore[attr-defined]
-        if self.env is not None:
-            self._check_env(self.env)
-            if self.tasks is None:
-                counts = self.n_train_tasks, self.n_test_tasks, self.n_ood_tasks
-                self.tasks = sample_task_set(self.env, *counts, seed=self.task_seed)
-            if needs_context and self.scaler is None:
-                scaling = self.env.get_attr("context_scaling", 0)[0]
-                self.scaler = ContextScaler(task_parameters(self.env, self.tasks.train), scaling)
-        if self.tasks is None:
-            raise ValueError("MAML needs its tasks: give env or tasks")
+        self._take_tasks(with_context=self.use_context or self.policy_class.needs_context)  # type: ignore[attr-defined]
         if self.scaler is not None:
             self.policy_kwargs = {**self.policy_kwargs, "context_dim": len(self.scaler.shift)}
         self.policy = self.policy_class(  # type: ignore[assignment]
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         ).to(self.device)
         self.inner_step()  # tells what is wrong with its learning rates
-
-    def _check_env(self, env: VecEnv) -> None:
-        if not has_tasks(env):
-            raise ValueError(
-                "MAML needs an environment with tasks: derive it from sb3_hyper.tasks.TaskEnv, or wrap it in TaskWrapper"
-            )
-        if unwrap_vec_normalize(env) is not None:
-            raise ValueError("MAML does not work with VecNormalize: its running averages would mix the tasks' scales")
-
-    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
-        """As in SB3. The environment must have tasks."""
-        env = self._wrap_env(env, self.verbose)
-        self._check_env(env)
-        super().set_env(env, force_reset)
-
-    @property
-    def train_tasks(self) -> tuple[Task, ...]:
-        """The training tasks."""
-        assert self.tasks is not None
-        return self.tasks.train
 
     def inner_step(self) -> InnerStep:
         """
@@ -275,18 +241,6 @@ class MAML(BaseAlgorithm):
         backend, network = BACKENDS[self.backend], self.policy.network
         return lambda parameters, obs: backend(network, parameters, obs, context)
 
-    def contexts(self, tasks: Sequence[Task], env: VecEnv | None = None) -> th.Tensor | None:
-        """
-        :param tasks: Tasks.
-        :param env: An environment that knows them; the training environment by default.
-        :return: Their contexts, ``(n_tasks, context_dim)``; None if the policy reads none.
-        """
-        if self.scaler is None:
-            return None
-        env = self.env if env is None else env
-        assert env is not None
-        return th.as_tensor(self.scaler(task_parameters(env, tasks)), device=self.device)
-
     def learn(
         self: SelfMAML,
         total_timesteps: int,
@@ -307,13 +261,8 @@ class MAML(BaseAlgorithm):
         :param progress_bar: Whether to show one.
         :return: The model.
         """
-        assert self.tasks is not None
-        if progress_bar:
-            callback, progress_bar = with_progress_bar(self, callback), False
-        if self.verbose >= 1:
-            print(f"Tasks: {', '.join(f'{len(tasks)} {split}' for split, tasks in self.tasks)} (set {self.tasks.hash})")
         total_timesteps, callback = self._setup_learn(
-            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+            total_timesteps, self._begin(callback, progress_bar), reset_num_timesteps, tb_log_name
         )
         callback.on_training_start(locals(), globals())
         while self.num_timesteps < total_timesteps:

@@ -61,7 +61,8 @@ def adapt(model: "PEARL", env: GymEnv, n_episodes: int, n_prior_episodes: int, d
     policy, device, n_envs = model.policy, model.device, env.num_envs
     policy.set_training_mode(False)
     if policy.encoder is None:
-        oracle = model.oracle_latents(env.get_attr("task"), env)
+        oracle = model.contexts(env.get_attr("task"), env)
+        assert oracle is not None
         policy.set_belief(Belief(oracle, th.zeros_like(oracle)))
     else:
         policy.set_belief(prior(n_envs, policy.latent_dim, device))

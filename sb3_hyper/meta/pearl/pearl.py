@@ -1,8 +1,5 @@
 """PEARL (Rakelly et al., ICML 2019) and Hyper-PEARL (Sec. 5.4 of the paper) as an SB3 algorithm."""
 
-import json
-import warnings
-from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -16,24 +13,23 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, RolloutReturn, Schedule, TrainFreq
 from stable_baselines3.common.utils import polyak_update
-from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.meta.evaluation import AdaptationCurve
+from sb3_hyper.meta.learner import TaskLearner, refuse_less
 from sb3_hyper.meta.pearl.adaptation import adapt
 from sb3_hyper.meta.pearl.buffers import TaskBatch, TaskReplayBuffer
 from sb3_hyper.meta.pearl.collection import collect
 from sb3_hyper.meta.pearl.encoder import Belief
 from sb3_hyper.meta.pearl.policies import HyperPEARLPolicy, PEARLPolicy
-from sb3_hyper.meta.progress import with_progress_bar
 from sb3_hyper.policies.critics import frozen
 from sb3_hyper.tasks.context import ContextScaler
-from sb3_hyper.tasks.interface import Task, TaskSet
-from sb3_hyper.tasks.vectorized import has_tasks, sample_task_set, task_parameters
+from sb3_hyper.tasks.interface import TaskSet
 
 SelfPEARL = TypeVar("SelfPEARL", bound="PEARL")
 
 
-class PEARL(OffPolicyAlgorithm):
+class PEARL(TaskLearner, OffPolicyAlgorithm):
     """
     Probabilistic Embeddings for Actor-critic RL: an encoder infers a latent variable z of the task from transitions, and a
     soft actor-critic (with a state value, Haarnoja et al., 2018) acts on observation and z.
@@ -147,17 +143,15 @@ class PEARL(OffPolicyAlgorithm):
             sde_support=False,
             supported_action_spaces=(spaces.Box,),
         )
-        counts = {
-            "meta_batch_size": meta_batch_size,
-            "batch_size": batch_size,
-            "context_batch_size": context_batch_size,
-            "n_initial_steps": n_initial_steps,
-            "n_tasks_per_iteration": n_tasks_per_iteration,
-            "n_prior_steps": n_prior_steps,
-        }
-        for name, value in counts.items():
-            if value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value}")
+        refuse_less(
+            1,
+            meta_batch_size=meta_batch_size,
+            batch_size=batch_size,
+            context_batch_size=context_batch_size,
+            n_initial_steps=n_initial_steps,
+            n_tasks_per_iteration=n_tasks_per_iteration,
+            n_prior_steps=n_prior_steps,
+        )
         self.tasks = tasks
         self.n_train_tasks, self.n_test_tasks, self.n_ood_tasks = n_train_tasks, n_test_tasks, n_ood_tasks
         self.task_seed = task_seed
@@ -176,46 +170,18 @@ class PEARL(OffPolicyAlgorithm):
             self._setup_model()
 
     def _setup_model(self) -> None:
-        if self.env is not None:
-            self._check_env(self.env)
-            if self.tasks is None:
-                counts = self.n_train_tasks, self.n_test_tasks, self.n_ood_tasks
-                self.tasks = sample_task_set(self.env, *counts, seed=self.task_seed)
-            if self.oracle_context and self.scaler is None:
-                parameters = task_parameters(self.env, self.tasks.train)
-                self.scaler = ContextScaler(parameters, self.env.get_attr("context_scaling", 0)[0])
-        if self.tasks is None:
-            raise ValueError("PEARL needs its tasks: give env or tasks")
-        if len(self.tasks.train) < 1:
-            raise ValueError("There are no training tasks")
+        self._take_tasks(with_context=self.oracle_context)
         if self.oracle_context:
             assert self.scaler is not None
             self.policy_kwargs = {**self.policy_kwargs, "use_encoder": False, "latent_dim": len(self.scaler.shift)}
-        n_tasks, n_at_once = len(self.tasks.train), self.n_prior_steps + self.n_posterior_steps
+        n_tasks, n_at_once = len(self.train_tasks), self.n_prior_steps + self.n_posterior_steps
         if self.buffer_size < 2 * n_tasks * n_at_once:
             raise ValueError(
                 f"buffer_size={self.buffer_size} leaves no room for each of {n_tasks} tasks: at least twice what an iteration "
                 f"gathers in each is needed, {2 * n_tasks * n_at_once}"
             )
-        n_different = len({json.dumps(task, sort_keys=True) for task in self.tasks.train})
-        if n_different < n_tasks:
-            warnings.warn(f"There are {n_tasks} training tasks, {n_different} of them different: is n_train_tasks right?")
         self.replay_buffer_kwargs = {"n_tasks": n_tasks}
         super()._setup_model()
-
-    def _check_env(self, env: VecEnv) -> None:
-        if not has_tasks(env):
-            raise ValueError(
-                "PEARL needs an environment with tasks: derive it from sb3_hyper.tasks.TaskEnv, or wrap it in TaskWrapper"
-            )
-        if unwrap_vec_normalize(env) is not None:
-            raise ValueError("PEARL does not work with VecNormalize: its running averages would mix the tasks' scales")
-
-    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
-        """As in SB3. The environment must have tasks."""
-        env = self._wrap_env(env, self.verbose)
-        self._check_env(env)
-        super().set_env(env, force_reset)
 
     def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
         """
@@ -232,12 +198,6 @@ class PEARL(OffPolicyAlgorithm):
         if not fits:
             self.replay_buffer = expected
             raise ValueError(f"The replay buffer is not one of {expected.n_tasks} tasks with this model's observations")
-
-    @property
-    def train_tasks(self) -> tuple[Task, ...]:
-        """The training tasks."""
-        assert self.tasks is not None
-        return self.tasks.train
 
     def learn(
         self: SelfPEARL,
@@ -259,12 +219,8 @@ class PEARL(OffPolicyAlgorithm):
         :param progress_bar: Whether to show one.
         :return: The model.
         """
-        assert self.tasks is not None
-        if progress_bar:
-            callback, progress_bar = with_progress_bar(self, callback), False
-        if self.verbose >= 1:
-            print(f"Tasks: {', '.join(f'{len(tasks)} {split}' for split, tasks in self.tasks)} (set {self.tasks.hash})")
-        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        callback = self._begin(callback, progress_bar)
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps)
 
     def collect_rollouts(
         self,
@@ -312,7 +268,8 @@ class PEARL(OffPolicyAlgorithm):
         """
         if self.oracle_context:
             if self._oracle is None:
-                self._oracle = self.oracle_latents(self.train_tasks)
+                self._oracle = self.contexts(self.train_tasks)
+            assert self._oracle is not None
             return self._oracle[th.as_tensor(tasks, device=self.device)]
         return th.randn(len(tasks), self.policy.latent_dim, device=self.device)
 
@@ -325,17 +282,6 @@ class PEARL(OffPolicyAlgorithm):
             return self.prior_latents(tasks)
         with th.no_grad():
             return self.belief(self.replay_buffer.sample_context(tasks, self.context_batch_size)).sample()
-
-    def oracle_latents(self, tasks: Sequence[Task], env: VecEnv | None = None) -> th.Tensor:
-        """
-        :param tasks: Tasks.
-        :param env: An environment that knows them; the training environment by default.
-        :return: Their scaled parameters, ``(n, latent_dim)``
-        """
-        env = self.env if env is None else env
-        assert env is not None
-        assert self.scaler is not None
-        return th.as_tensor(self.scaler(task_parameters(env, tasks)), device=self.device)
 
     def belief(self, batch: TaskBatch) -> Belief:
         """
