@@ -52,7 +52,9 @@ def collect(folder: Path) -> int:
     merged = {tuple(row[key] for key in KEYS): row for row in read()}
     for path in sorted(folder.glob("*/*/seed-*/gradient_accuracy.npz")):
         variant, environment, seed = path.parts[-4:-1]
-        for row in rows_of(path, variant, environment, seed.removeprefix("seed-")):
+        run = (variant, environment, seed.removeprefix("seed-"))
+        merged = {key: row for key, row in merged.items() if key[:3] != run}  # a rerun may have been measured at other steps
+        for row in rows_of(path, *run):
             merged[tuple(row[key] for key in KEYS)] = row
     ordered = sorted(merged.values(), key=lambda row: (*(row[key] for key in KEYS[:2]), *(int(row[key]) for key in KEYS[2:])))
     with replacing(RESULTS) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.diagnostics.branches import Branches, stack, take
-from sb3_hyper.diagnostics.gradients import cosine_similarity, fit_gradients, learnable_share, noise_floor
+from sb3_hyper.diagnostics.gradients import ceiling, cosine_similarity, fit_gradients, learnable_share, noise_floor
 from sb3_hyper.diagnostics.rollouts import monte_carlo_returns, sample_states
 
 THRESHOLDS = (0.25, 0.75)  # of learnable states in Fig. 3
@@ -24,7 +24,7 @@ class Accuracy:
     :param cosine: Of the critic's action gradient with the one fitted to returns, ``(n_states,)``
     :param self_cosine: Of the critic's action gradient with the one fitted to the critic's own values (the self-test of
         Fig. 8): below one where the critic is not linear over the samples, ``(n_states,)``
-    :param noise_floor: Of two fits to the returns that share no sample, ``(n_states,)``
+    :param noise_floor: Of two fits to the returns, each from half of the samples, ``(n_states,)``
     :param rank: Directions in which the sampled actions vary, ``(n_states,)``
     :param value: What the first critic says of the policy's action, in the units of the environment's
         rewards, ``(n_states,)``
@@ -102,6 +102,7 @@ def measure_bias(
         horizon=horizon,
         bootstrap=agent.time_out_values,
         reward_scale=agent.reward_scale,
+        rng=rng,
     )
     return Bias(
         value=agent.values(observations, actions)[0] / agent.reward_scale,
@@ -173,16 +174,18 @@ def measure_accuracy(
         horizon,
         agent.time_out_values,
         scale,
+        rng,
     )
-    returns = result.returns.reshape(n_states, n_actions + 1)
+    returns, rounding = (values.reshape(n_states, n_actions + 1) for values in (result.returns, result.rounding))
     rows = take(observations, np.repeat(np.arange(n_states), n_actions))
     own_values = agent.values(rows, sampled.reshape(-1, sampled.shape[-1]))[0].reshape(n_states, n_actions)
     gradients = agent.action_gradients(observations)
-    fit = fit_gradients(sampled, returns[:, :-1])
+    fit = fit_gradients(sampled, returns[:, :-1], rounding[:, :-1])
+    own_fit = fit_gradients(sampled, own_values, np.finfo(np.float32).eps * np.abs(own_values))
     return Accuracy(
         cosine=cosine_similarity(gradients, fit.gradients),
-        self_cosine=cosine_similarity(gradients, fit_gradients(sampled, own_values).gradients),
-        noise_floor=noise_floor(sampled, returns[:, :-1]),
+        self_cosine=cosine_similarity(gradients, own_fit.gradients),
+        noise_floor=noise_floor(sampled, returns[:, :-1], rounding[:, :-1]),
         rank=fit.ranks,
         value=agent.values(observations, actions)[0] / scale,
         policy_return=returns[:, -1] / scale,
@@ -210,6 +213,7 @@ def summarise(accuracy: Accuracy, action_dim: int) -> dict[str, float]:
         **{f"gradient/learnable_{threshold}": float(learnable_share(cosine, threshold)) for threshold in THRESHOLDS},
         "gradient/self_cosine_mean": _mean(accuracy.self_cosine),
         "gradient/noise_floor_mean": _mean(accuracy.noise_floor),
+        "gradient/cosine_ceiling": float(ceiling(_mean(accuracy.noise_floor))),
         "gradient/states_without_direction": int(np.isnan(cosine).sum()),
         "gradient/states_of_lower_rank": int((accuracy.rank < action_dim).sum()),
         "gradient/terminated_share": float(accuracy.terminated.mean()),

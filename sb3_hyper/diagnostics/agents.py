@@ -1,5 +1,6 @@
 """What an SB3 model says about states and actions: any off-policy algorithm with continuous actions, ours or stock."""
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,10 @@ class Agent:
             )
         self.model = model
         self.policy: Any = model.policy
+        critic = getattr(self.policy, "critic", None)
+        if critic is None or len(needed := _needed(critic.forward)) > 2:
+            reads = "there is none" if critic is None else f"the critic reads {', '.join(needed)}"
+            raise ValueError(f"A critic of observations and actions alone is needed; in {type(model).__name__}, {reads}")
 
     @property
     def _normalization(self) -> VecNormalize | None:
@@ -37,7 +42,7 @@ class Agent:
 
     @property
     def reward_scale(self) -> float:
-        """What rewards are multiplied with to be in the critic's units."""
+        """What rewards are multiplied with to be in the critic's units (which ``VecNormalize`` clips in training, too)."""
         normalization = self._normalization
         if normalization is None or not normalization.norm_reward:
             return 1.0
@@ -53,7 +58,7 @@ class Agent:
         The deterministic policy.
 
         :param observations: A batch.
-        :return: Actions as the environment takes them, ``(n, action_dim)``
+        :return: Actions as the environment takes them, ``(n, *action_shape)``
         """
         return self.to_env(self.actions(observations))
 
@@ -72,10 +77,11 @@ class Agent:
     def to_env(self, actions: np.ndarray) -> np.ndarray:
         """
         :param actions: Actions, ``(n, action_dim)``
-        :return: The same as the environment takes them.
+        :return: The same as the environment takes them, ``(n, *action_shape)``
         """
         space = self.model.action_space
         assert isinstance(space, spaces.Box)
+        actions = actions.reshape(-1, *space.shape)
         return np.clip(self.policy.unscale_action(actions), space.low, space.high)
 
     def values(self, observations: Observations, actions: np.ndarray, target: bool = False) -> np.ndarray:
@@ -135,3 +141,10 @@ class Agent:
         :return: ``(n,)``
         """
         return self.values(observations, self.actions(observations), target=True).min(axis=0)
+
+
+def _needed(function: Any) -> list[str]:
+    """Names of the arguments that cannot be left out."""
+    parameters = inspect.signature(function).parameters.values()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [one.name for one in parameters if one.default is one.empty and one.kind in positional]

@@ -38,8 +38,10 @@ class Branches(Protocol):
     def reset(self, seeds: Sequence[int | None], chosen: np.ndarray) -> list[Any]:
         """Reset the chosen branches; one observation per branch."""
 
-    def restore(self, snapshots: Sequence[Snapshot], which: np.ndarray) -> list[Any]:
-        """Put branch i into state ``which[i]``; one observation per branch."""
+    def restore(
+        self, snapshots: Sequence[Snapshot], which: np.ndarray, seeds: Sequence[int | None] | None = None
+    ) -> list[Any]:
+        """Put branch i into state ``which[i]``, with random numbers of ``seeds[i]``; one observation per branch."""
 
     def reset_to(self, observations: Sequence[Any]) -> None:
         """Put branch i into a state that looks like ``observations[i]``, for as many branches as there are observations."""
@@ -77,14 +79,19 @@ class LocalBranches:
             self._observations[index], _ = self.envs[index].reset(seed=seeds[int(index)])
         return list(self._observations)
 
-    def restore(self, snapshots: Sequence[Snapshot], which: np.ndarray) -> list[Any]:
+    def restore(
+        self, snapshots: Sequence[Snapshot], which: np.ndarray, seeds: Sequence[int | None] | None = None
+    ) -> list[Any]:
         """
         :param snapshots: States.
         :param which: The state of each branch, ``(n,)``
+        :param seeds: Of the random numbers that each branch meets from there on; None: those the state was left with.
         :return: One observation per branch.
         """
+        seeds = [None] * self.n if seeds is None else seeds
         self._observations = [
-            restore_snapshot(env, snapshots[int(index)]) for env, index in zip(self.envs, which, strict=True)
+            restore_snapshot(env, snapshots[int(index)], seed)
+            for env, index, seed in zip(self.envs, which, seeds, strict=True)
         ]
         return list(self._observations)
 
@@ -113,7 +120,7 @@ class LocalBranches:
 
     def step(self, actions: np.ndarray, chosen: np.ndarray) -> Step:
         """
-        :param actions: ``(n, action_dim)``
+        :param actions: ``(n, *action_shape)``
         :param chosen: Which branches step, ``(n,)``
         :return: What they gave.
         """
@@ -158,12 +165,11 @@ class ProcessBranches:
         """One list of arguments per process; all work at the same time."""
         for pipe, *own in zip(self._pipes, *arguments, strict=True):
             pipe.send((method, own))
-        answers = []
-        for pipe in self._pipes:
-            answer = pipe.recv()
+        # all of them before an error is raised: an answer left behind would be taken for that to the next question
+        answers = [_receive(pipe) for pipe in self._pipes]
+        for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
-            answers.append(answer)
         return answers
 
     def _split(self, values: Any) -> list[Any]:
@@ -173,11 +179,14 @@ class ProcessBranches:
         """As :meth:`LocalBranches.reset`."""
         return [row for rows in self._ask("reset", self._split(seeds), self._split(chosen)) for row in rows]
 
-    def restore(self, snapshots: Sequence[Snapshot], which: np.ndarray) -> list[Any]:
+    def restore(
+        self, snapshots: Sequence[Snapshot], which: np.ndarray, seeds: Sequence[int | None] | None = None
+    ) -> list[Any]:
         """As :meth:`LocalBranches.restore`."""
+        seeds = [None] * self.n if seeds is None else seeds
         own = [np.unique(part, return_inverse=True) for part in self._split(which)]  # each state travels once
         parts = [[snapshots[index] for index in needed] for needed, _ in own]
-        return [row for rows in self._ask("restore", parts, [places for _, places in own]) for row in rows]
+        return [row for rows in self._ask("restore", parts, [places for _, places in own], self._split(seeds)) for row in rows]
 
     def reset_to(self, observations: Sequence[Any]) -> None:
         """As :meth:`LocalBranches.reset_to`."""
@@ -201,6 +210,13 @@ class ProcessBranches:
         for process in self._processes:
             process.join(timeout=10)
             process.terminate()
+
+
+def _receive(pipe: Any) -> Any:
+    try:
+        return pipe.recv()
+    except EOFError:
+        return RuntimeError("A process of the rollouts has ended: did it run out of memory?")
 
 
 def _serve(pipe: Any, make_env: CloudpickleWrapper, n: int) -> None:

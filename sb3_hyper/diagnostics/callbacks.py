@@ -1,6 +1,7 @@
 """SB3 callbacks. None of them changes the training they watch."""
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,17 @@ import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_hyper.diagnostics.accuracy import Accuracy, measure_accuracy, measure_bias, summarise
-from sb3_hyper.diagnostics.agents import Agent
-from sb3_hyper.diagnostics.branches import stack
-from sb3_hyper.diagnostics.measuring import MeasuringCallback, RolloutCallback, check_positive
-from sb3_hyper.diagnostics.weights import common_bins, find_hypernetworks, generated_weights, total_variation
-from sb3_hyper.networks.hypernetwork import HyperNetwork
+from sb3_hyper.diagnostics.dynamic_weights import DynamicWeightsCallback
+from sb3_hyper.diagnostics.gradients import halves_are_too_small
+from sb3_hyper.diagnostics.measuring import RolloutCallback, check_positive
+
+__all__ = [
+    "CriticBiasCallback",
+    "DynamicWeightsCallback",
+    "GradientAccuracyCallback",
+    "GradientNormCallback",
+    "LearningRateCallback",
+]
 
 
 class LearningRateCallback(BaseCallback):
@@ -87,6 +94,22 @@ class GradientAccuracyCallback(RolloutCallback):
         where = (make_env, eval_freq, horizon, n_processes, log_path, seed, verbose)
         super().__init__("gradient_accuracy.npz", n_branches, *where)
 
+    def _on_training_start(self) -> None:
+        super()._on_training_start()
+        if halves_are_too_small(self.n_actions, self._action_dim):
+            warnings.warn(
+                f"n_actions={self.n_actions} are few for {self._action_dim} action dimensions: fits to half of them have no "
+                f"residual, and noise floor and cosine ceiling say little. More than {2 * self._action_dim + 1} would do.",
+                stacklevel=2,
+            )
+
+    @property
+    def _action_dim(self) -> int:
+        return int(np.prod(self.model.action_space.shape or ()))
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"cosine": (self.n_states,)}
+
     def _measure(self, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
         accuracy = measure_accuracy(
             self.agent,
@@ -100,7 +123,7 @@ class GradientAccuracyCallback(RolloutCallback):
             self.horizon,
             self.states,
         )
-        summary = summarise(accuracy, int(np.prod(self.agent.model.action_space.shape or ())))
+        summary = summarise(accuracy, self._action_dim)
         if self.verbose > 0:
             cosine, floor = summary["gradient/cosine_mean"], summary["gradient/noise_floor_mean"]
             print(
@@ -143,6 +166,9 @@ class CriticBiasCallback(RolloutCallback):
         check_positive(n_states=n_states)
         self.n_states = n_states
         super().__init__("critic_bias.npz", n_states, make_env, eval_freq, horizon, n_processes, log_path, seed, verbose)
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"value": (self.n_states,)}
 
     def _measure(self, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
         bias = measure_bias(self.agent, self.branches, rng, self.max_episode_steps, self.n_states, self.horizon)
@@ -194,11 +220,11 @@ class GradientNormCallback(BaseCallback):
 
     def _watch(self, name: str) -> Callable[..., None]:
         def look(optimizer: th.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            # zeros where a step has no gradient: others may have one
             gradients = [
-                parameter.grad.detach()
+                th.zeros_like(parameter) if parameter.grad is None else parameter.grad.detach()
                 for group in optimizer.param_groups
                 for parameter in group["params"]
-                if parameter.grad is not None
             ]
             self._norms[name].append(_norm(gradients))
             if self._sums[name]:
@@ -232,108 +258,5 @@ class GradientNormCallback(BaseCallback):
             self._norms[name], self._sums[name] = [], []
 
 
-class DynamicWeightsCallback(MeasuringCallback):
-    """
-    How the generated weights are distributed (App. E of the paper: Figs. 10, 11 and Table 2), for every hypernetwork of a
-    policy, critic or actor.
-
-    Logged under ``weights/``: for each layer the standard deviation of the weights over everything, that part of it that the
-    meta variable makes, the largest weight, and the total-variation distance to the weights that PyTorch gives an ordinary
-    network of the dynamic network's shape. Histograms, with their bins, are kept in ``dynamic_weights.npz``.
-
-    :param eval_freq: Steps between measurements.
-    :param n_states: Number of observations, drawn from the replay buffer.
-    :param n_bins: Number of bins.
-    :param log_path: Folder of the file; None: the logger's, if it has one.
-    :param seed: Seed of the states drawn, and of the ordinary network.
-    :param verbose: Verbosity: 1 prints each measurement.
-    :raises ValueError: If the policy has no hypernetwork, or a number is not positive.
-    """
-
-    first_step = 1  # there is an observation to look at
-
-    def __init__(
-        self,
-        eval_freq: int = 10_000,
-        n_states: int = 100,
-        n_bins: int = 200,
-        log_path: str | Path | None = None,
-        seed: int = 0,
-        verbose: int = 0,
-    ) -> None:
-        check_positive(n_states=n_states, n_bins=n_bins)
-        super().__init__("dynamic_weights.npz", eval_freq, log_path, seed, verbose)
-        self.n_states = n_states
-        self.n_bins = n_bins
-
-    def _on_training_start(self) -> None:
-        super()._on_training_start()
-        self.networks = {
-            name: network
-            for name, network in find_hypernetworks(self.model.policy).items()
-            if "target" not in name.split(".")[0]
-        }
-        if not self.networks:
-            raise ValueError(f"{type(self.model.policy).__name__} has no hypernetwork whose weights could be looked at")
-
-    def _measure(self, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
-        metas = meta_variables(self.model, self.networks, self.n_states, rng)
-        stored: dict[str, Any] = {}
-        logged: dict[str, float] = {}
-        th.manual_seed(self.seed)
-        for name, network in self.networks.items():
-            sizes = [network.base_dim, *network.spec.dynamic_widths, sum(network.output_dims)]
-            for index, weights in enumerate(generated_weights(network, metas[name])):
-                ordinary = th.nn.Linear(sizes[index], sizes[index + 1]).weight.detach().flatten().numpy()
-                bins = common_bins([weights, ordinary], self.n_bins)
-                key = f"{name}.{index}"
-                numbers = {
-                    "std": float(weights.std()),
-                    "std_of_meta": float(weights.reshape(len(metas[name]), -1).std(axis=0).mean()),
-                    "largest": float(np.abs(weights).max()),
-                    "total_variation": total_variation(weights, ordinary, bins),
-                }
-                logged |= {f"weights/{key}_{what}": value for what, value in numbers.items()}
-                stored |= {f"{key}.{what}": value for what, value in numbers.items()}
-                stored |= {f"{key}.bins": bins, f"{key}.counts": np.histogram(weights, bins)[0]}
-        if self.verbose > 0:
-            spreads = ", ".join(
-                f"{name.removesuffix('.std')} {value:.3g}" for name, value in stored.items() if name.endswith(".std")
-            )
-            print(f"{self.num_timesteps} steps: standard deviation of generated weights: {spreads}")
-        return stored, logged
-
-
 def _norm(tensors: list[th.Tensor]) -> th.Tensor:
     return th.stack(th._foreach_norm(tensors)).norm() if tensors else th.zeros(())
-
-
-def meta_variables(
-    model: Any, networks: Mapping[str, HyperNetwork], n_states: int, rng: np.random.Generator
-) -> dict[str, th.Tensor]:
-    """
-    What the hypernetworks of a policy read when it is asked about observations of the replay buffer.
-
-    :param model: An off-policy model.
-    :param networks: Name -> hypernetwork of its policy.
-    :param n_states: Number of observations.
-    :param rng: Random generator.
-    :return: Name -> meta variables, ``(n, meta_dim)``
-    """
-    agent = Agent(model)
-    observations = stack(agent.stored_observations(n_states, rng))
-    metas: dict[str, th.Tensor] = {}
-
-    def watch(name: str) -> Callable[..., None]:
-        def keep(module: th.nn.Module, arguments: tuple[Any, ...]) -> None:
-            metas[name] = arguments[0].detach()
-
-        return keep
-
-    hooks = [network.primary.register_forward_pre_hook(watch(name)) for name, network in networks.items()]
-    try:
-        agent.values(observations, agent.actions(observations))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return metas

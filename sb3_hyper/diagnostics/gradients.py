@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+EPSILON = float(np.finfo(np.float64).eps)
 RELATIVE_CUTOFF = 1e-10  # singular values below this part of the largest one count as zero
 
 
@@ -28,15 +29,19 @@ class GradientFit(NamedTuple):
         return self.ranks < self.gradients.shape[-1]
 
 
-def fit_gradients(actions: np.ndarray, returns: np.ndarray) -> GradientFit:
+def fit_gradients(actions: np.ndarray, returns: np.ndarray, rounding: np.ndarray | float = 0.0) -> GradientFit:
     """
     Estimate the gradient of the return with respect to the action, state by state.
 
     The paper's estimator (App. B) minimises ``sum_ij ((a_j - a_i) g - q_j + q_i)^2`` over all pairs. That sum is 2 N times
     the centred one, so its minimum is ordinary least squares with an intercept; of all minima the one of least norm.
 
+    Where returns differ by no more than rounding does, their gradient is zero, not a direction made of rounding errors.
+
     :param actions: Sampled actions, ``(n_states, n_actions, action_dim)``
     :param returns: Their returns, ``(n_states, n_actions)``
+    :param rounding: What was lost where returns were not computed in float64 throughout: the size of a rounding error,
+        of any shape that broadcasts to that of the returns.
     :return: The gradients and their ranks.
     :raises ValueError: If the shapes do not fit.
     """
@@ -48,6 +53,10 @@ def fit_gradients(actions: np.ndarray, returns: np.ndarray) -> GradientFit:
         )
     centred = actions - actions.mean(axis=1, keepdims=True)
     differences = returns - returns.mean(axis=1, keepdims=True)
+    # a mean of n equal numbers is off by up to n roundings
+    error = returns.shape[1] * (EPSILON * np.abs(returns) + rounding).max(axis=1, initial=0)
+    flat = np.abs(differences).max(axis=1, initial=0) <= error
+    differences = np.where(flat[:, None], 0.0, differences)
     left, singular, right = np.linalg.svd(centred, full_matrices=False)
     # a direction counts if it is above rounding, both of this state's samples and of the actions themselves
     scale = np.maximum(singular[:, :1], np.abs(actions).max(axis=(1, 2), initial=0)[:, None])
@@ -88,14 +97,50 @@ def learnable_share(cosines: np.ndarray, thresholds: np.ndarray | float) -> np.n
     return above.mean(axis=0)
 
 
-def noise_floor(actions: np.ndarray, returns: np.ndarray) -> np.ndarray:
+def noise_floor(actions: np.ndarray, returns: np.ndarray, rounding: np.ndarray | float = 0.0) -> np.ndarray:
     """
-    How well two estimates agree that share no sample: the fit on every other action against that on the rest. No critic
-    can be measured more exactly than this.
+    How well two estimates agree that share no sample: the fit on every other action against that on the rest.
+
+    Each has half the samples of the fit that critics are compared with, so a critic can agree better with that one than the
+    halves do with each other: see :func:`ceiling`.
 
     :param actions: ``(n_states, n_actions, action_dim)``
     :param returns: ``(n_states, n_actions)``
+    :param rounding: As in :func:`fit_gradients`.
     :return: Cosine similarities, ``(n_states,)``
     """
-    halves = [fit_gradients(actions[:, start::2], returns[:, start::2]).gradients for start in (0, 1)]
+    rounding = np.broadcast_to(rounding, np.shape(returns))
+    halves = [fit_gradients(actions[:, start::2], returns[:, start::2], rounding[:, start::2]).gradients for start in (0, 1)]
     return cosine_similarity(*halves)
+
+
+def ceiling(noise_floor: np.ndarray | float) -> np.ndarray:
+    """
+    About what the cosine similarity of a perfect critic would be, from how well two halves of the samples agree:
+    ``sqrt(2 c / (1 + c))`` for ``c > 0``, else 0.
+
+    Let S be the squared norm of the true gradient and N that of an estimate's error from half of the samples. Errors of two
+    halves are independent of each other, and in many dimensions nearly orthogonal to the gradient, so the halves have the
+    cosine ``c = S / (S + N)``. All samples together have half the error, N / 2, and the true gradient has the cosine
+    ``sqrt(S / (S + N / 2))`` with their fit. Solved for S / N that is the formula.
+
+    It is approximate: give it a mean over states, for single ones are noisy. Where there are few samples for each direction
+    twice as many more than halve the error, and the formula is too low. It fails where halves have no residual freedom left,
+    see :func:`halves_are_too_small`.
+
+    :param noise_floor: Cosine similarities of two half fits, any shape.
+    :return: Cosine similarities, of the same shape.
+    """
+    agreement = np.maximum(noise_floor, 0.0)  # keeps what is not a number
+    return np.sqrt(2 * agreement / (1 + agreement))
+
+
+def halves_are_too_small(n_actions: int, action_dim: int) -> bool:
+    """
+    Whether half of the samples leave a linear fit no residual: it then follows every error, or leaves directions open.
+
+    :param n_actions: Actions per state.
+    :param action_dim: Size of an action.
+    :return: Whether noise floor and ceiling say little.
+    """
+    return action_dim > n_actions / 2 - 1  # the intercept takes one

@@ -1,7 +1,8 @@
 """What measuring callbacks have in common: when they measure, where they keep it, and that they leave no trace."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from sb3_hyper.common.random_states import get_random_states, set_random_states
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.diagnostics.branches import Branches, make_branches
 from sb3_hyper.diagnostics.records import Records
-from sb3_hyper.diagnostics.snapshots import check_repeatable, take_snapshot
+from sb3_hyper.diagnostics.repeating import check_repeatable
+from sb3_hyper.diagnostics.snapshots import layers_of
 
 WATCHING = ("Monitor", "RepeatableResets")  # wrappers that change nothing
 
@@ -48,7 +50,7 @@ class MeasuringCallback(BaseCallback):
     def _on_training_start(self) -> None:
         folder = self.log_path if self.log_path is not None else self.logger.get_dir()
         self.records = Records(None if folder is None else Path(folder) / self.file_name)
-        self.records.go_on_from(self.num_timesteps)
+        self.records.go_on_from(self.num_timesteps, self._shapes())
         measured = int(self.records.rows[-1]["timesteps"]) if self.records.rows else None
         self._next = self.first_step if measured is None else (measured // self.eval_freq + 1) * self.eval_freq
 
@@ -66,11 +68,13 @@ class MeasuringCallback(BaseCallback):
 
     def measure(self) -> None:
         """Measure now, log and store."""
-        random_states, training = get_random_states(), self.model.policy.training
-        self.model.policy.set_training_mode(False)
-        stored, logged = self._measure(np.random.default_rng([self.seed, self.num_timesteps]))
-        set_random_states(random_states)
-        self.model.policy.set_training_mode(training)
+        training = self.model.policy.training
+        try:
+            with untouched_random_states():
+                self.model.policy.set_training_mode(False)
+                stored, logged = self._measure(np.random.default_rng([self.seed, self.num_timesteps]))
+        finally:
+            self.model.policy.set_training_mode(training)
         self.records.add(self.num_timesteps, **stored)
         for name, value in logged.items():
             self.logger.record(name, value)
@@ -78,6 +82,10 @@ class MeasuringCallback(BaseCallback):
     def _measure(self, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
         """What to store, and what to log."""
         raise NotImplementedError
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of what is stored, by name, that depend on settings."""
+        return {}
 
 
 class RolloutCallback(MeasuringCallback):
@@ -124,14 +132,23 @@ class RolloutCallback(MeasuringCallback):
         super()._on_training_start()
         self.agent = Agent(self.model)
         make_env = self.make_env or _registered(self.training_env.get_attr("spec")[0])
-        self.max_episode_steps = check_env(make_env, self.horizon)
-        random_states = get_random_states()
-        self.branches = make_branches(make_env, self.n_branches, self.n_processes)
-        set_random_states(random_states)
+        with untouched_random_states():
+            self.max_episode_steps = check_env(make_env, self.horizon)
+            self.branches = make_branches(make_env, self.n_branches, self.n_processes)
 
     def _on_training_end(self) -> None:
         super()._on_training_end()
         self.branches.close()
+
+
+@contextmanager
+def untouched_random_states() -> Iterator[None]:
+    """Whatever is drawn inside, the process's random generators are afterwards as they were."""
+    random_states = get_random_states()
+    try:
+        yield
+    finally:
+        set_random_states(random_states)
 
 
 def check_positive(**numbers: int) -> None:
@@ -169,11 +186,17 @@ def check_env(make_env: Callable[[], gym.Env], horizon: int | None) -> int:
     :raises RuntimeError: If the environment does not repeat itself.
     """
     env = make_env()
-    spec = env.spec
-    max_episode_steps = spec.max_episode_steps if spec is not None else None
-    observation, _ = env.reset(seed=0)
-    check_repeatable(env, take_snapshot(env, observation))
+    max_episode_steps = _time_limit(env)
     env.close()
+    check_repeatable(make_env)
     if max_episode_steps is None and horizon is None:
         raise ValueError(f"{env} has no time limit: give a horizon, the number of steps after which a rollout ends")
     return max_episode_steps or horizon or 0
+
+
+def _time_limit(env: gym.Env) -> int | None:
+    if env.spec is not None and env.spec.max_episode_steps is not None:
+        return env.spec.max_episode_steps
+    # of environments that are not registered
+    limits = [layer._max_episode_steps for layer in layers_of(env) if isinstance(layer, gym.wrappers.TimeLimit)]
+    return min(limits, default=None)

@@ -23,7 +23,7 @@ WINDOW = 20  # evaluations, the paper's
 COSINES = {
     "cosine": "Cosine similarity with the fit to returns",
     "self_cosine": "Cosine similarity with the fit to the critic's own values",
-    "noise_floor": "Cosine similarity of two halves of the samples",
+    "noise_floor": "Cosine similarity of fits to two halves of the samples",
 }
 
 
@@ -56,7 +56,7 @@ def learnable_over_time(runs: Runs, threshold: float = 0.25, window: int = WINDO
     """
     figure, axes = _single()
     for label, records, style in _styled(runs):
-        steps, shares = _over_time(records, lambda one: (one["cosine"] > threshold).mean(axis=1))
+        steps, shares = _over_time(label, records, lambda one: (one["cosine"] > threshold).mean(axis=1))
         axes.plot(steps, trailing_mean(shares.mean(axis=0), window), **style, label=_label(label, records))
     _finish(figure, axes, "Environment steps", f"States with a cosine above {threshold:g}", _smoothed(window))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -80,7 +80,7 @@ def cosine_over_time(
     figure, axes = _single()
     axes.axhline(0, color=GREY, linewidth=0.8)
     for label, records, style in _styled(runs):
-        steps, cosines = _over_time(records, lambda one: one[which])  # (n_seeds, n_measurements, n_states)
+        steps, cosines = _over_time(label, records, lambda one: one[which])  # (n_seeds, n_measurements, n_states)
         pooled = np.moveaxis(cosines, 0, 1).reshape(len(steps), -1)
         known = [row[~np.isnan(row)] for row in pooled]
         mean, low, high = (
@@ -99,19 +99,16 @@ def cosine_over_time(
 
 def weight_histograms(runs: Runs, network: str = "critic.q_network", measurement: int = -1) -> Figure:
     """
-    Figs. 10 and 11: how generated weights are distributed, layer by layer, pooled over seeds.
+    Figs. 10 and 11: how weights are distributed, layer by layer, a curve for each seed. A critic without hypernetwork, such as
+    MLP-Small, shows its own weights.
 
     :param runs: Label -> records of :class:`~sb3_hyper.diagnostics.callbacks.DynamicWeightsCallback`.
-    :param network: Name of the hypernetwork in the policy.
+    :param network: Name of the network in the policy.
     :param measurement: Which measurement: 0 for the first (Fig. 10), -1 for the last (Fig. 11).
     :return: The figure, one panel per layer.
-    :raises ValueError: If no record has that network; the message says which there are.
+    :raises ValueError: If a record has not that network, or another number of layers; the message says which there are.
     """
-    names = {name for records in runs.values() for one in records for name in one if name.endswith(".counts")}
-    n_layers = sum(name.startswith(f"{network}.") for name in names)
-    if n_layers == 0:
-        known = sorted({name.rsplit(".", 2)[0] for name in names})
-        raise ValueError(f"There are no histograms of {network!r}, only of {', '.join(map(repr, known)) or 'nothing'}")
+    n_layers = _n_layers(runs, network)
     figure = Figure(figsize=(4.6 * n_layers, 3.6), layout="constrained")
     panels = figure.subplots(1, n_layers, squeeze=False)[0]
     for layer, axes in enumerate(panels):
@@ -120,7 +117,7 @@ def weight_histograms(runs: Runs, network: str = "critic.q_network", measurement
                 bins, counts = (one[f"{network}.{layer}.{part}"][measurement] for part in ("bins", "counts"))
                 name = _label(label, records) if index == 0 and layer == 0 else None
                 axes.stairs(counts / counts.sum() / np.diff(bins), bins, **style, label=name)
-        finish(axes, "Generated weight", "Density" if layer == 0 else "", f"Layer {layer + 1}")
+        finish(axes, "Weight", "Density" if layer == 0 else "", f"Layer {layer + 1}")
     _legend(figure, panels[0])
     return figure
 
@@ -154,11 +151,39 @@ def trailing_mean(values: np.ndarray, window: int) -> np.ndarray:
     return np.array([part.mean() if len(part) else np.nan for part in known])
 
 
-def _over_time(records: Sequence[Records], quantity: Callable[[Records], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _over_time(
+    label: str, records: Sequence[Records], quantity: Callable[[Records], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """The steps that all runs were measured at, and the quantity there: ``(n_seeds, n_measurements, ...)``"""
     steps = sorted(set.intersection(*(set(one["timesteps"].tolist()) for one in records)))
+    if not steps:
+        raise ValueError(f"The runs of {label!r} were measured at no step in common: draw seeds of one eval_freq together")
     rows = [np.isin(one["timesteps"], steps) for one in records]
-    return np.array(steps), np.stack([np.asarray(quantity(one))[row] for one, row in zip(records, rows, strict=True)])
+    values = [np.asarray(quantity(one))[row] for one, row in zip(records, rows, strict=True)]
+    if len({value.shape for value in values}) > 1:
+        sizes = ", ".join(str(value.shape[-1]) for value in values)
+        raise ValueError(f"The runs of {label!r} were measured in different numbers of states: {sizes}")
+    return np.array(steps), np.stack(values)
+
+
+def _n_layers(runs: Runs, network: str) -> int:
+    """The number of layers of the network, which all records must have."""
+    numbers: list[tuple[str, int]] = []
+    for label, records in runs.items():
+        for one in records:
+            names = [name for name in one if name.endswith(".counts")]
+            numbers.append((label, sum(name.rsplit(".", 2)[0] == network for name in names)))
+            if numbers[-1][1] == 0:
+                known = sorted({name.rsplit(".", 2)[0] for name in names})
+                raise ValueError(
+                    f"{label!r} has no histograms of {network!r}, only of {', '.join(map(repr, known)) or 'nothing'}"
+                )
+    if not numbers:
+        raise ValueError("There are no records to draw from")
+    if len({number for _, number in numbers}) > 1:
+        layers = ", ".join(f"{label!r} has {number}" for label, number in dict.fromkeys(numbers))
+        raise ValueError(f"Networks with different numbers of layers cannot be drawn side by side: {layers}")
+    return numbers[0][1]
 
 
 def _styled(runs: Runs) -> list[tuple[str, Sequence[Records], dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """What callbacks store: one file per run, arrays by name with a leading axis of evaluations, that figures are drawn from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,25 @@ class Records:
         self.path = None if path is None else Path(path).with_suffix(".npz")
         self.rows: list[dict[str, Any]] = []
 
-    def go_on_from(self, step: int) -> None:
+    def go_on_from(self, step: int, shapes: Mapping[str, tuple[int, ...]] | None = None) -> None:
         """
         Take over the rows of the file up to a step: those of the run that goes on there.
 
         :param step: Number of steps.
+        :param shapes: Shapes of what will be added, by name, as far as they are known.
+        :raises ValueError: If the file's are others.
         """
         self.rows = []
         if self.path is None or not self.path.is_file() or step == 0:
             return
         columns = load_records(self.path)
+        for name, shape in (shapes or {}).items():
+            if name not in columns or columns[name].shape[1:] != shape:
+                there = f"of shape {columns[name].shape[1:]}" if name in columns else "missing"
+                raise ValueError(
+                    f"{self.path} holds other measurements: {name!r} is {there} there and of shape {shape} now. Go on with "
+                    "the settings it was made with, or give another log_path"
+                )
         for index in np.flatnonzero(columns["timesteps"] <= step):
             self.rows.append({name: column[index] for name, column in columns.items()})
 

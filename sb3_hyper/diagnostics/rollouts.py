@@ -14,7 +14,7 @@ from sb3_hyper.diagnostics.branches import Branches, Observations, stack, take
 from sb3_hyper.diagnostics.snapshots import Snapshot
 
 Policy = Callable[[Observations], np.ndarray]
-"""Observations -> actions as the environment takes them, ``(n, action_dim)``"""
+"""Observations -> actions as the environment takes them, ``(n, *action_shape)``"""
 Values = Callable[[Observations], np.ndarray]
 """Observations -> values, ``(n,)``"""
 
@@ -62,11 +62,13 @@ class Returns(NamedTuple):
     :param returns: Discounted returns, ``(n,)``
     :param n_steps: Steps of each, ``(n,)``
     :param terminated: Whether the episode ended for good, ``(n,)``
+    :param rounding: Size of the rounding error that a bootstrap in float32 brought in, ``(n,)``
     """
 
     returns: np.ndarray
     n_steps: np.ndarray
     terminated: np.ndarray
+    rounding: np.ndarray
 
 
 def monte_carlo_returns(
@@ -80,6 +82,7 @@ def monte_carlo_returns(
     horizon: int | None = None,
     bootstrap: Values | None = None,
     reward_scale: float = 1.0,
+    rng: np.random.Generator | None = None,
 ) -> Returns:
     """
     Take an action in a state, follow the policy, and sum the discounted rewards to the end of the episode, or to the horizon.
@@ -87,25 +90,30 @@ def monte_carlo_returns(
     :param branches: ``n`` branches.
     :param snapshots: States.
     :param which: The state of each branch, ``(n,)``
-    :param actions: The action of each branch, as the environment takes them, ``(n, action_dim)``
+    :param actions: The action of each branch, as the environment takes them, ``(n, *action_shape)``
     :param policy: What is followed afterwards.
     :param gamma: Discount factor.
     :param action_repeat: For how many steps the action is taken, a number or one per branch, ``(n,)``
     :param horizon: Steps after which a branch ends; None: when its episode does.
     :param bootstrap: Values of the states in which time ran out, of the episode or the horizon; never of terminal ones.
     :param reward_scale: What rewards are multiplied with, to be in the units of ``bootstrap``.
+    :param rng: Gives every branch random numbers of its own, which matters in stochastic environments. None: branches of one
+        state meet the same random numbers, those that the state was left with.
     :return: The returns.
     """
-    observations = branches.restore(snapshots, which)
+    seeds = None if rng is None else [int(seed) for seed in rng.integers(2**63, size=branches.n)]
+    observations = branches.restore(snapshots, which, seeds)
     active = np.ones(branches.n, dtype=bool)
-    returns, n_steps = np.zeros(branches.n), np.zeros(branches.n, dtype=int)
+    returns, rounding, n_steps = np.zeros(branches.n), np.zeros(branches.n), np.zeros(branches.n, dtype=int)
     terminated = np.zeros(branches.n, dtype=bool)
     index = 0
     while active.any() and (horizon is None or index < horizon):
         repeating = np.broadcast_to(index < np.asarray(action_repeat), active.shape)
         chosen = actions
         if (following := active & ~repeating).any():
-            chosen = np.where(repeating[:, None], actions, _actions(policy, observations, following))
+            chosen = np.where(
+                repeating.reshape(-1, *[1] * (actions.ndim - 1)), actions, _actions(policy, observations, following)
+            )
         step = branches.step(chosen, active)
         observations = step.observations
         returns[active] += gamma**index * reward_scale * step.rewards[active]
@@ -116,8 +124,10 @@ def monte_carlo_returns(
     if bootstrap is not None and not terminated.all():
         alive = ~terminated
         values = bootstrap(take(stack(observations), alive))
-        returns[alive] += gamma ** n_steps[alive] * values
-    return Returns(returns, n_steps, terminated)
+        rest = gamma ** n_steps[alive] * values
+        returns[alive] += rest
+        rounding[alive] = np.finfo(np.float32).eps * np.abs(rest)
+    return Returns(returns, n_steps, terminated, rounding)
 
 
 def _actions(policy: Policy, observations: Sequence[Any], chosen: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """How generated weights are distributed, and how far from an ordinary network's (App. E: Figs. 10, 11 and Table 2)."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,8 @@ import torch as th
 from torch import nn
 
 from sb3_hyper.networks.hypernetwork import HyperNetwork
+from sb3_hyper.networks.layers import EnsembleLinear
+from sb3_hyper.networks.q_networks import SeparateMembers
 
 
 def find_hypernetworks(module: nn.Module) -> dict[str, HyperNetwork]:
@@ -47,7 +50,7 @@ def total_variation(one: np.ndarray, other: np.ndarray, bins: np.ndarray) -> flo
     """
     Total-variation distance of two histograms, ``1/2 sum_k |p_k - q_k|``: 0 for equal ones, 1 for disjoint ones.
 
-    The numbers of the paper's Table 2 look like half of this, in percent.
+    The numbers of the paper's Table 2 are percentages, and look like half of this: ``25 sum_k |p_k - q_k|``.
 
     :param one: Samples.
     :param other: Samples.
@@ -58,11 +61,56 @@ def total_variation(one: np.ndarray, other: np.ndarray, bins: np.ndarray) -> flo
     return float(np.abs(p - q).sum() / 2)
 
 
-def linear_weights(module: nn.Module) -> list[np.ndarray]:
+def distance_to_initial(weights: np.ndarray, n_inputs: int, bins: np.ndarray) -> float:
+    """
+    Total-variation distance to the weights that PyTorch gives a linear layer at first, uniform between
+    ``-1 / sqrt(n_inputs)`` and ``1 / sqrt(n_inputs)``. That distribution is known and not sampled: the distance has no noise
+    of its own.
+
+    :param weights: Samples.
+    :param n_inputs: Inputs of the linear layer.
+    :param bins: Edges of bins that cover both.
+    :return: The distance, as in :func:`total_variation`.
+    """
+    bound = initial_bound(n_inputs)
+    p = np.histogram(weights, bins)[0] / len(weights)
+    q = np.diff(np.clip(bins, -bound, bound)) / (2 * bound)
+    return float(np.abs(p - q).sum() / 2)
+
+
+def initial_bound(n_inputs: int) -> float:
+    """
+    :param n_inputs: Inputs of a linear layer.
+    :return: Half-width of the uniform distribution that PyTorch draws its weights from.
+    """
+    return 1 / math.sqrt(n_inputs)
+
+
+def linear_layers(module: nn.Module) -> list[nn.Linear | EnsembleLinear]:
+    """
+    :param module: An ordinary network.
+    :return: Its linear layers; of a list of independent networks, those of the first.
+    """
+    if isinstance(module, SeparateMembers):
+        module = module.members[0]
+    return [part for part in module.modules() if isinstance(part, (nn.Linear, EnsembleLinear))]
+
+
+def linear_weights(module: nn.Module, member: int = 0) -> list[np.ndarray]:
     """
     The weights of an ordinary network, layer by layer, to compare with.
 
     :param module: A network of linear layers, such as MLP-Small.
+    :param member: Which member, where layers hold the weights of an ensemble.
     :return: For each layer all entries of its weight.
     """
-    return [part.weight.detach().flatten().cpu().numpy() for part in module.modules() if isinstance(part, nn.Linear)]
+    weights = [layer.weight if layer.weight.dim() == 2 else layer.weight[member] for layer in linear_layers(module)]
+    return [weight.detach().flatten().cpu().numpy() for weight in weights]
+
+
+def n_inputs(layer: nn.Linear | EnsembleLinear) -> int:
+    """
+    :param layer: A linear layer.
+    :return: Size of its input.
+    """
+    return layer.in_features if isinstance(layer, nn.Linear) else layer.weight.shape[-2]

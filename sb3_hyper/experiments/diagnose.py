@@ -14,6 +14,7 @@ from sb3_hyper.common.files import replacing
 from sb3_hyper.diagnostics.accuracy import Accuracy, measure_accuracy, summarise
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.diagnostics.branches import make_branches
+from sb3_hyper.diagnostics.gradients import halves_are_too_small
 from sb3_hyper.diagnostics.measuring import check_env
 from sb3_hyper.diagnostics.plots import values_and_returns
 from sb3_hyper.experiments.algorithms import ALGORITHMS
@@ -27,6 +28,7 @@ MEANINGS = {
     "gradient/learnable_0.75": "  above 0.75",
     "gradient/self_cosine_mean": "self-test: cosine with the fit to the critic's own values",
     "gradient/noise_floor_mean": "noise floor: cosine of fits to two halves of the samples",
+    "gradient/cosine_ceiling": "about what a perfect critic's cosine would be, by that",
     "gradient/states_without_direction": "states without a direction (a gradient of zero)",
     "gradient/states_of_lower_rank": "states whose samples leave a direction open",
     "gradient/terminated_share": "share of rollouts that ended for good",
@@ -59,27 +61,88 @@ def load_agent(path: Path, env_id: str, algo: str | None, normalization: Path | 
     :param normalization: A saved ``VecNormalize``, if training had one.
     :param device: torch device.
     :return: The model.
-    :raises ValueError: If there is no such file, or the algorithm is not known or has no critic of continuous actions.
+    :raises ValueError: If there is no such file or environment, the files do not fit them, or the algorithm is not known or
+        has no critic of continuous actions.
     """
     for file in (path, normalization):
         if file is not None and not file.is_file():
             raise ValueError(f"There is no file {file}")
-    algorithm = ALGORITHMS[algorithm_of(path, algo)]
-    env: VecEnv = DummyVecEnv([lambda: gym.make(env_id)])
+    name = algorithm_of(path, algo)
+    try:
+        env: VecEnv = DummyVecEnv([lambda: gym.make(env_id)])
+    except gym.error.Error as error:
+        raise ValueError(f"There is no environment {env_id}: {_one_line(error)}") from error
     if normalization is not None:
-        env = VecNormalize.load(str(normalization), env)
-        env.training = False
-    return Agent(algorithm.load(path, env=env, device=device))
+        try:
+            env = VecNormalize.load(str(normalization), env)
+            env.training = False
+        except Exception as error:  # whatever unpickling raises
+            message = f"{normalization} is no VecNormalize that was saved for {env_id} ({_one_line(error)})"
+            raise ValueError(message) from error
+    try:
+        model = ALGORITHMS[name].load(path, env=env, device=device)
+    except Exception as error:  # whatever another algorithm's constructor raises
+        message = f"{path} could not be loaded as a model of {name} in {env_id} ({_one_line(error)}): is --algo right?"
+        raise ValueError(message) from error
+    return Agent(model)
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """
+    :param args: The command line.
+    :raises ValueError: If a number is out of range.
+    """
+    horizon = 1 if args.horizon is None else args.horizon
+    numbers = {"--states": args.states, "--repeat": args.repeat, "--horizon": horizon, "--processes": args.processes}
+    least = {**dict.fromkeys(numbers, 1), "--actions": 4, "--seed": 0}
+    for name, number in {**numbers, "--actions": args.actions, "--seed": args.seed}.items():
+        if number < least[name]:
+            raise ValueError(f"{name} must be at least {least[name]}, got {number}")
+    if not 0 < args.std < float("inf"):
+        raise ValueError(f"--std must be a positive number, got {args.std}")
+
+
+def find_normalization(path: Path, env_id: str) -> Path | None:
+    """
+    :param path: A model's file.
+    :param env_id: Id of its environment.
+    :return: The ``VecNormalize`` that rl-zoo3 saved with it, if it did.
+    """
+    file = path.parent / env_id.replace("/", "-") / "vecnormalize.pkl"
+    return file if file.is_file() else None
+
+
+def output_files(output: Path | None, model: Path) -> tuple[Path, Path]:
+    """
+    :param output: Where to, with or without a suffix of ours.
+    :param model: The model's file.
+    :return: The files of arrays and figure.
+    """
+    output = output or model.with_name(f"{model.stem}_accuracy")
+    stem = output.stem if output.suffix in (".npz", ".png") else output.name
+    return output.with_name(f"{stem}.npz"), output.with_name(f"{stem}.png")
 
 
 def diagnose(args: argparse.Namespace, console: Console) -> int:
     """Measure a saved model."""
-    agent = load_agent(args.model, args.env, args.algo, args.vec_normalize, args.device)
+    check_arguments(args)
+    normalization = args.vec_normalize or find_normalization(args.model, args.env)
+    if normalization is not None and args.vec_normalize is None:
+        console.print(f"Normalised as in training: {normalization}", soft_wrap=True)
+    agent = load_agent(args.model, args.env, args.algo, normalization, args.device)
+    action_dim = int(np.prod(agent.model.action_space.shape or ()))
 
     def make_env() -> gym.Env:
         return gym.make(args.env)
 
-    max_episode_steps = check_env(make_env, args.horizon)
+    try:
+        max_episode_steps = check_env(make_env, args.horizon)
+    except RuntimeError as error:
+        raise ValueError(f"{args.env} cannot be measured: {_one_line(error)}") from error
     branches = make_branches(make_env, args.states * (args.actions + 1), args.processes)
     try:
         with console.status(f"{args.states} states, {args.actions} actions each"):
@@ -97,18 +160,22 @@ def diagnose(args: argparse.Namespace, console: Console) -> int:
     finally:
         branches.close()
     table = Table("", "", title=f"{type(agent.model).__name__} on {args.env}, {agent.model.num_timesteps:,} steps")
-    for name, value in summarise(accuracy, int(np.prod(agent.model.action_space.shape or ()))).items():
+    for name, value in summarise(accuracy, action_dim).items():
         table.add_row(MEANINGS[name], f"{value:.4g}" if isinstance(value, float) else f"{value:,}")
     console.print(table)
-    if np.prod(agent.model.action_space.shape or ()) == 1:
+    if action_dim == 1:
         console.print("There is one action dimension: a cosine is a sign.")
+    if halves_are_too_small(args.actions, action_dim):
+        console.print(
+            "Half of the actions are too few for a fit in that many dimensions: leave noise floor and ceiling aside."
+        )
     columns: dict[str, Any] = {name: np.asarray(getattr(accuracy, name))[None] for name in Accuracy.names()}
-    stored = args.output or args.model.with_name(f"{args.model.stem}_accuracy.npz")
-    with replacing(stored.with_suffix(".npz")) as temporary:
+    arrays, figure = output_files(args.output, args.model)
+    with replacing(arrays) as temporary:
         np.savez_compressed(temporary, timesteps=np.array([agent.model.num_timesteps]), **columns)
-    with replacing(stored.with_suffix(".png")) as temporary:
+    with replacing(figure) as temporary:
         values_and_returns(columns, title=str(table.title)).savefig(temporary, dpi=150, facecolor="white", transparent=False)
-    console.print(f"Stored: {stored.with_suffix('.npz')}, {stored.with_suffix('.png')}", soft_wrap=True)
+    console.print(f"Stored: {arrays}, {figure}", soft_wrap=True)
     return 0
 
 
@@ -119,9 +186,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="a model that SB3 saved (.zip), trained by whatever critic")
     parser.add_argument("--env", required=True, help="id of its environment")
     parser.add_argument("--algo", help="rl-zoo3's name of the algorithm (default: a folder of the path)")
-    parser.add_argument("--vec-normalize", type=Path, help="the saved VecNormalize, if training had one")
+    parser.add_argument(
+        "--vec-normalize", type=Path, help="the saved VecNormalize, if training had one (default: as rl-zoo3 keeps it)"
+    )
     parser.add_argument("--states", type=int, default=15, help="number of states (default: %(default)s)")
-    parser.add_argument("--actions", type=int, default=15, help="actions per state (default: %(default)s)")
+    parser.add_argument("--actions", type=int, default=15, help="actions per state, 4 at least (default: %(default)s)")
     parser.add_argument("--std", type=float, default=0.3, help="standard deviation of the actions (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="steps for which an action is taken (default: %(default)s)")
     parser.add_argument("--horizon", type=int, help="steps after which a rollout ends (default: the episode's end)")

@@ -11,7 +11,7 @@ from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_hyper.diagnostics.accuracy import measure_accuracy, measure_bias
+from sb3_hyper.diagnostics.accuracy import measure_accuracy, measure_bias, summarise
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.diagnostics.branches import LocalBranches
 from sb3_hyper.diagnostics.callbacks import (
@@ -21,7 +21,9 @@ from sb3_hyper.diagnostics.callbacks import (
     GradientNormCallback,
     LearningRateCallback,
 )
+from sb3_hyper.diagnostics.gradients import ceiling
 from sb3_hyper.diagnostics.records import load_records
+from sb3_hyper.meta.pearl.pearl import PEARL
 from tests.conftest import PointEnv
 
 
@@ -47,7 +49,7 @@ class Bandits(gym.Env):
 
 
 class TrueQ(th.nn.Module):
-    """Of Bandits, but for what comes after the first reward, which no action changes."""
+    """Of Bandits, where nothing counts but the first reward."""
 
     sign = 1
 
@@ -63,7 +65,7 @@ class WrongQ(TrueQ):
     sign = -1
 
 
-def make_agent(critic, gamma=0.9):
+def make_agent(critic, gamma=0.0):
     return Agent(TD3("HyperPolicy", Bandits(), gamma=gamma, seed=0, policy_kwargs={"critic": critic, "net_arch": [8]}))
 
 
@@ -193,7 +195,7 @@ def test_all_callbacks_together_leave_no_trace(algorithm):
         kwargs = {"learning_starts": 20, "batch_size": 8, "seed": 0, "policy_kwargs": {"preset": "slim"}}
         model = algorithm("HyperPolicy", env, **kwargs)
         callbacks = [
-            GradientAccuracyCallback(eval_freq=20, horizon=4, **FEW),
+            GradientAccuracyCallback(eval_freq=20, horizon=4, n_states=2, n_actions=8),
             CriticBiasCallback(eval_freq=20, horizon=4, n_states=2),
             DynamicWeightsCallback(eval_freq=20),
             GradientNormCallback(10),
@@ -256,11 +258,11 @@ class Point(PointEnv):
 
 
 def test_states_of_the_replay_buffer():
-    callback = GradientAccuracyCallback(Point, 30, states="replay", horizon=4, **FEW)
+    callback = GradientAccuracyCallback(Point, 30, states="replay", horizon=4, n_states=2, n_actions=6)
     model = TD3("MlpPolicy", make_vec_env(Point, seed=0), learning_starts=20, batch_size=8, seed=0)
     model.learn(40, callback)
     assert callback.records.columns()["timesteps"].tolist() == [1, 30]
-    assert callback.records.columns()["env_steps"].tolist() == [2 * 5 * 4] * 2  # none to get there
+    assert callback.records.columns()["env_steps"].tolist() == [2 * 7 * 4] * 2  # none to get there
     stored = model.replay_buffer.observations[:40, 0]
     for observation in callback.agent.stored_observations(50, np.random.default_rng(0)):
         assert any(np.array_equal(observation, row) for row in stored)
@@ -280,7 +282,7 @@ def test_goals_and_dict_observations():
 
     kwargs = {"replay_buffer_class": HerReplayBuffer, "learning_starts": 20, "batch_size": 8}
     model = SAC("HyperMultiInputPolicy", make_env(), policy_kwargs={"preset": "slim"}, seed=0, **kwargs)
-    callback = GradientAccuracyCallback(make_env, eval_freq=30, horizon=4, **FEW)
+    callback = GradientAccuracyCallback(make_env, eval_freq=30, horizon=4, n_states=2, n_actions=8)
     model.learn(40, callback)
     assert len(callback.records.rows) == 2
 
@@ -299,3 +301,158 @@ def test_what_cannot_be_measured_is_said():
     for callback in (CriticBiasCallback, GradientNormCallback):
         with pytest.raises(ValueError, match="must be at least 1, got 0"):
             callback(**{"log_freq" if callback is GradientNormCallback else "n_states": 0})
+
+
+class GlobalRandomness(PointEnv):
+    """Draws where it starts from numpy's global generator."""
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.state = np.random.normal(size=self.observation_space.shape).astype(np.float32)
+        return self.state.copy(), {}
+
+
+@pytest.mark.parametrize("make_callback", [GradientAccuracyCallback, CriticBiasCallback])
+def test_environments_that_draw_from_the_global_generator_leave_no_trace(make_callback):
+    weights = []
+    few = {"n_actions": 6} if make_callback is GradientAccuracyCallback else {}
+    for callback in (None, make_callback(GlobalRandomness, 20, n_states=2, horizon=4, **few)):
+        env = make_vec_env(GlobalRandomness, seed=0)
+        model = TD3("MlpPolicy", env, learning_starts=20, batch_size=8, seed=0, policy_kwargs={"net_arch": [8]})
+        weights.append(model.learn(60, callback).policy.state_dict())
+    assert all(th.equal(one, weights[1][key]) for key, one in weights[0].items())
+
+
+def test_a_measurement_that_fails_leaves_no_trace_either():
+    model = MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0))
+    callback = make_callback()
+    callback.init_callback(model)
+    model.policy.set_training_mode(True)
+
+    def fail(rng):
+        np.random.random()
+        raise ArithmeticError
+
+    callback._measure = fail
+    before = np.random.get_state()[1].copy(), np.random.get_state()[2]
+    with pytest.raises(ArithmeticError):
+        callback.measure()
+    np.testing.assert_array_equal(np.random.get_state()[1], before[0])
+    assert np.random.get_state()[2] == before[1]
+    assert model.policy.training
+
+
+class Stochastic(Bandits):
+    """Rewards are noise, of which actions choose the part: no action is better than another."""
+
+    def step(self, action):
+        observation, _, *rest = super().step(action)
+        return observation, float(self.np_random.normal(size=3) @ action), *rest
+
+
+def test_noise_is_seen_in_the_noise_floor():
+    agent = Agent(TD3("MlpPolicy", Stochastic(), seed=0))
+    branches = LocalBranches(Stochastic, 30 * 16)
+    accuracy = measure_accuracy(agent, branches, np.random.default_rng(0), 10, 30, 15)
+    assert abs(accuracy.noise_floor.mean()) < 0.4
+    assert accuracy.noise_floor.std() > 0.2
+
+
+class Sparse(Bandits):
+    """No action makes a difference."""
+
+    def step(self, action):
+        observation, _, _, truncated, info = super().step(action)
+        return observation, -1.0, self.ends and truncated, truncated, info
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_equal_returns_have_no_direction(ends, monkeypatch):
+    monkeypatch.setattr(Sparse, "ends", ends, raising=False)
+    model = TD3("MlpPolicy", Sparse(), seed=0)
+    for critic in (model.critic, model.critic_target):
+        th.nn.init.zeros_(critic.qf0[-1].weight)
+        th.nn.init.zeros_(critic.qf1[-1].weight)
+    accuracy = measure_accuracy(Agent(model), LocalBranches(Sparse, 10 * 16), np.random.default_rng(0), 10, 10, 15)
+    for cosines in (accuracy.cosine, accuracy.self_cosine, accuracy.noise_floor):
+        assert np.isnan(cosines).all()
+    summary = summarise(accuracy, 3)
+    assert summary["gradient/states_without_direction"] == 10
+    assert np.isnan(summary["gradient/cosine_ceiling"])
+
+
+def test_the_ceiling_is_that_of_the_mean_floor():
+    accuracy = measure(make_agent(TrueQ), action_std=1.0)
+    summary = summarise(accuracy, 3)
+    assert summary["gradient/cosine_ceiling"] == pytest.approx(ceiling(accuracy.noise_floor.mean()))
+
+
+def test_few_actions_for_many_dimensions_are_warned_of():
+    callback = GradientAccuracyCallback(eval_freq=100, horizon=2, n_states=1, n_actions=7)
+    model = TD3("MlpPolicy", make_vec_env("Hopper-v5"), learning_starts=20, policy_kwargs={"net_arch": [8]})
+    with pytest.warns(UserWarning, match=r"n_actions=7 are few for 3 action dimensions.* More than 7 would do") as warned:
+        model.learn(5, callback)
+    assert len(warned) == 1
+
+
+class Unregistered(gym.Env):
+    """Acts with a matrix, and never ends."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = gym.spaces.Box(np.float32([[0, -1], [-2, 3]]), np.float32([[1, 1], [2, 4]]))
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x = 0.0
+        return np.array([self.x], np.float32), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        self.x += float(action[0, 1])
+        return np.array([self.x], np.float32), self.x, False, False, {}
+
+
+def make_unregistered():
+    return gym.wrappers.TimeLimit(Unregistered(), 12)
+
+
+def test_the_time_limit_of_a_wrapper_counts_and_actions_may_be_matrices():
+    model = TD3("MlpPolicy", make_unregistered(), learning_starts=5, batch_size=8, seed=0, policy_kwargs={"net_arch": [8]})
+    callback = GradientAccuracyCallback(make_unregistered, 20, n_states=2, n_actions=10)
+    model.learn(30, callback)
+    assert callback.max_episode_steps == 12
+    assert callback.records.columns()["rank"].tolist() == [[4, 4]] * 2
+    observations = np.zeros((3, 1), np.float32)
+    expected, _ = model.predict(observations, deterministic=True)
+    np.testing.assert_array_equal(callback.agent.act(observations), expected)
+
+
+def test_a_resumed_run_with_other_settings_is_stopped_before_it_measures(tmp_path):
+    model = MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0))
+    model.learn(30, make_callback(tmp_path, eval_freq=20))
+    file = tmp_path / "gradient_accuracy.npz"
+    with pytest.raises(ValueError, match=rf"{file} holds other measurements: 'cosine' is of shape \(2,\) .* \(3,\) now"):
+        model.learn(30, make_callback(tmp_path, eval_freq=20, n_states=3), reset_num_timesteps=False)
+    model.learn(30, make_callback(tmp_path, eval_freq=20), reset_num_timesteps=False)
+
+
+def test_a_critic_that_reads_a_latent_variable_is_refused():
+    model = PEARL(
+        "MlpPolicy", "PointGoal-v0", n_train_tasks=2, n_test_tasks=1, n_prior_steps=5, n_posterior_steps=5, buffer_size=100
+    )
+    with pytest.raises(
+        ValueError, match="of observations and actions alone is needed; in PEARL, the critic reads obs, actions, z"
+    ):
+        Agent(model)
+
+
+def test_parameters_may_have_a_gradient_in_some_steps_only():
+    one, other = th.nn.Parameter(th.ones(2)), th.nn.Parameter(th.ones(3))
+    callback = GradientNormCallback()
+    callback._norms["critic"], callback._sums["critic"] = [], []
+    look, optimizer = callback._watch("critic"), th.optim.SGD([one, other], 0.1)
+    for gradients in ((th.ones(2), None), (th.ones(2), th.ones(3)), (None, th.ones(3))):
+        one.grad, other.grad = gradients
+        look(optimizer, (), {})
+    np.testing.assert_allclose(callback._norms["critic"], np.sqrt([2, 5, 3]), rtol=1e-6)
+    assert [total.tolist() for total in callback._sums["critic"]] == [[2, 2], [2, 2, 2]]

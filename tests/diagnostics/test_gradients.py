@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from sb3_hyper.diagnostics.gradients import cosine_similarity, fit_gradients, learnable_share, noise_floor
+from sb3_hyper.diagnostics.gradients import (
+    ceiling,
+    cosine_similarity,
+    fit_gradients,
+    halves_are_too_small,
+    learnable_share,
+    noise_floor,
+)
 
 
 @pytest.fixture
@@ -106,3 +113,47 @@ def test_pure_noise_has_a_floor_around_zero(rng):
 def test_shapes_that_do_not_fit_are_named(actions, returns):
     with pytest.raises(ValueError, match="n_states, n_actions, action_dim"):
         fit_gradients(np.zeros(actions), np.zeros(returns))
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, -63.39676587, -99.0, -(1 - 0.99**50) / 0.01, 1e6 + 0.1, 0.0])
+def test_equal_returns_have_no_direction(rng, value):
+    actions, returns = rng.normal(size=(20, 15, 3)), np.full((20, 15), value)
+    assert not fit_gradients(actions, returns).gradients.any()
+    assert np.isnan(noise_floor(actions, returns)).all()
+
+
+def test_returns_that_differ_by_the_rounding_of_a_bootstrap_have_no_direction(rng):
+    actions = rng.normal(size=(20, 15, 3))
+    returns = np.full((20, 15), 1000 / 3) + rng.uniform(-1, 1, (20, 15)) * 1e-5
+    assert fit_gradients(actions, returns).gradients.all()
+    error = np.finfo(np.float32).eps * returns
+    assert not fit_gradients(actions, returns, error).gradients.any()
+    assert np.isnan(noise_floor(actions, returns, error)).all()
+    returns[:, 0] += 1  # one action matters
+    assert fit_gradients(actions, returns, error).gradients.all()
+
+
+def test_the_ceiling_by_hand():
+    np.testing.assert_allclose(ceiling(np.array([1, 0.5, 0, -0.3, np.nan])), [1, (2 / 3) ** 0.5, 0, 0, np.nan])
+
+
+@pytest.mark.parametrize(("dim", "n_actions", "noise"), [(8, 60, 0.5), (8, 60, 1.5), (20, 200, 1.0), (20, 200, 3.0)])
+def test_a_perfect_critic_reaches_the_ceiling_and_not_the_floor(rng, dim, n_actions, noise):
+    actions, gradients = 0.3 * rng.normal(size=(400, n_actions, dim)), rng.normal(size=(400, dim))
+    returns = np.einsum("sna,sa->sn", actions, gradients) + noise * rng.normal(size=(400, n_actions))
+    cosine = cosine_similarity(gradients, fit_gradients(actions, returns).gradients).mean()
+    floor = noise_floor(actions, returns).mean()
+    assert cosine > floor + 0.02  # so the floor is none for a critic
+    assert cosine == pytest.approx(ceiling(floor), abs=0.03)
+
+
+@pytest.mark.parametrize(("n_actions", "dim", "small"), [(15, 6, False), (15, 7, True), (4, 1, False), (4, 2, True)])
+def test_halves_need_more_samples_than_directions(n_actions, dim, small):
+    assert halves_are_too_small(n_actions, dim) == small
+
+
+def test_a_perfect_critic_falls_short_of_nothing_but_the_ceiling_where_halves_are_too_small(rng):
+    actions, gradients = rng.normal(size=(500, 15, 8)), rng.normal(size=(500, 8))
+    returns = np.einsum("sna,sa->sn", actions, gradients)  # exactly linear, without noise
+    np.testing.assert_allclose(cosine_similarity(gradients, fit_gradients(actions, returns).gradients), 1)
+    assert ceiling(noise_floor(actions, returns).mean()) < 0.98

@@ -82,3 +82,28 @@ def test_values_and_returns():
     (axes,) = plots.values_and_returns(one).axes
     x, y = axes.lines[1].get_data()
     assert (x.tolist(), y.tolist()) == ([3, 4], [1, 2])
+
+
+def test_every_seed_has_a_curve_of_its_own():
+    figure = plots.weight_histograms({"A": [histograms(np.ones(4)), histograms(np.arange(4))]})
+    assert [len(axes.patches) for axes in figure.axes] == [2, 2]
+
+
+def test_a_label_without_the_network_or_a_layer_is_named():
+    whole = histograms(np.ones(4))
+    with pytest.raises(ValueError, match=r"'MLP' has no histograms of 'critic\.q_network', only of nothing"):
+        plots.weight_histograms({"A": [whole], "MLP": [{"timesteps": np.array([0])}]})
+    short = {name: value for name, value in whole.items() if ".1." not in name}
+    with pytest.raises(ValueError, match=r"different numbers of layers .*'A' has 2, 'B' has 1"):
+        plots.weight_histograms({"A": [whole], "B": [short]})
+
+
+@pytest.mark.parametrize("draw", [plots.cosine_over_time, plots.learnable_over_time])
+def test_seeds_that_do_not_fit_together_are_named(draw):
+    with pytest.raises(ValueError, match="runs of 'A' were measured at no step in common"):
+        draw({"A": [record([[0.1], [0.2]]), record([[0.1], [0.2]], [1, 11])]})
+
+
+def test_seeds_of_different_numbers_of_states_are_named():
+    with pytest.raises(ValueError, match="runs of 'A' were measured in different numbers of states: 1, 2"):
+        plots.cosine_over_time({"A": [record([[0.1], [0.2]]), record([[0.1, 0.2], [0.2, 0.3]])]})

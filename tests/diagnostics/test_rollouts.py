@@ -111,7 +111,7 @@ def test_states_come_from_the_policys_own_rollouts():
     branches = LocalBranches(lambda: Corridor(max_steps=100), 40)
     snapshots, cost = sample_states(branches, policy_of(1), 30, 10, np.random.default_rng(0))
     assert len(snapshots) == 30
-    steps = np.array([snapshot.layers[0]["t"] for snapshot in snapshots])
+    steps = np.array([snapshot.core["t"] for snapshot in snapshots])
     assert set(steps) <= set(range(10))
     assert len(set(steps)) > 5  # all over the episode
     assert cost == steps.sum()
@@ -123,7 +123,7 @@ def test_states_come_from_the_policys_own_rollouts():
 def test_episodes_follow_each_other_and_no_state_is_terminal():
     branches = LocalBranches(lambda: Corridor(max_steps=3), 50)
     snapshots, cost = sample_states(branches, policy_of(1), 50, 20, np.random.default_rng(0))
-    assert all(snapshot.layers[0]["t"] < 3 for snapshot in snapshots)
+    assert all(snapshot.core["t"] < 3 for snapshot in snapshots)
     assert cost > 50
 
 
@@ -141,7 +141,7 @@ def test_branches_go_to_given_observations(n_processes):
     finally:
         branches.close()
     assert [snapshot.observation[0] for snapshot in snapshots] == [0.3, 0.6, 0.7]
-    assert [snapshot.layers[0]["x"] for snapshot in snapshots] == [0.3, 0.6, 0.7]
+    assert [snapshot.core["x"] for snapshot in snapshots] == [0.3, 0.6, 0.7]
 
 
 def test_sampling_states_repeats_itself_and_depends_on_the_generator():
@@ -180,3 +180,48 @@ def test_mujoco_states_travel_between_processes():
 def test_batches_of_observations():
     assert stack([np.zeros(2), np.ones(2)]).shape == (2, 2)
     assert stack([{"a": np.zeros(2)}, {"a": np.ones(2)}])["a"].shape == (2, 2)
+
+
+class Noisy(Corridor):
+    def step(self, action):
+        observation, _, *rest = super().step(action)
+        return observation, float(self.np_random.normal()), *rest
+
+
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_branches_of_one_state_meet_random_numbers_of_their_own(n_processes):
+    env = Noisy()
+    snapshots = [take_snapshot(env, env.reset(seed=0)[0])]
+    branches = make_branches(Noisy, 4, n_processes)
+    arguments = (branches, snapshots, np.zeros(4, int), np.zeros((4, 1)), policy_of(1), GAMMA)
+    try:
+        together = monte_carlo_returns(*arguments).returns
+        apart, again, other = (monte_carlo_returns(*arguments, rng=np.random.default_rng(seed)).returns for seed in (0, 0, 1))
+    finally:
+        branches.close()
+    assert len(set(together)) == 1
+    assert len(set(apart)) == 4
+    np.testing.assert_array_equal(apart, again)
+    assert not np.array_equal(apart, other)
+
+
+def test_the_rounding_of_a_bootstrap_is_known():
+    env = Corridor()
+    snapshots = [take_snapshot(env, env.reset(seed=0)[0])]
+    arguments = (snapshots, np.zeros(2, int), np.array([[0.0], [2.0]]), policy_of(1), GAMMA, 1, 3)
+    result = monte_carlo_returns(LocalBranches(Corridor, 2), *arguments, bootstrap=lambda o: np.full(len(o), 1000.0))
+    assert result.terminated.tolist() == [False, True]
+    np.testing.assert_allclose(result.rounding, [np.finfo(np.float32).eps * 1000 * GAMMA**3, 0])
+
+
+def test_no_answer_is_left_behind_by_an_error():
+    branches = make_branches(Corridor, 2, 2)
+    everywhere = np.ones(2, dtype=bool)
+    try:
+        branches.reset([0, 1], everywhere)
+        with pytest.raises(Exception, match="must be"):
+            branches.reset([-1, -1], everywhere)
+        expected = [Corridor().reset(seed=seed)[0] for seed in (0, 1)]
+        np.testing.assert_array_equal(branches.reset([0, 1], everywhere), expected)
+    finally:
+        branches.close()

@@ -1,14 +1,23 @@
 import numpy as np
 import pytest
 import torch as th
-from stable_baselines3 import SAC, TD3
+from sb3_contrib import TQC
+from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 from torch import nn
 
+from sb3_hyper.diagnostics import plots
 from sb3_hyper.diagnostics.callbacks import DynamicWeightsCallback
 from sb3_hyper.diagnostics.records import load_records
-from sb3_hyper.diagnostics.weights import common_bins, generated_weights, linear_weights, total_variation
+from sb3_hyper.diagnostics.weights import (
+    common_bins,
+    distance_to_initial,
+    generated_weights,
+    linear_weights,
+    total_variation,
+)
 from sb3_hyper.networks import HyperNetwork, HyperNetworkSpec
+from sb3_hyper.networks.baselines import MlpQ
 from tests.conftest import PointEnv
 
 SMALL = HyperNetworkSpec(widths=(8,), n_blocks=1, dynamic_widths=(6,))
@@ -90,6 +99,71 @@ def test_the_standard_deviations_are_what_they_say():
     assert columns["critic.q_network.0.largest"][-1] == pytest.approx(np.abs(weights).max(), rel=1e-5)
 
 
-def test_a_policy_without_hypernetworks_is_named():
-    with pytest.raises(ValueError, match="TD3Policy has no hypernetwork"):
-        TD3("MlpPolicy", PointEnv()).learn(5, DynamicWeightsCallback())
+def test_the_distance_to_initial_weights_has_no_noise_of_its_own():
+    rng = np.random.default_rng(0)
+    same, half = rng.uniform(-0.25, 0.25, 1_000_000), rng.uniform(-0.125, 0.125, 1_000_000)
+    assert distance_to_initial(same, 16, common_bins([same, np.array([-0.25, 0.25])])) < 0.01
+    assert distance_to_initial(half, 16, common_bins([half, np.array([-0.25, 0.25])])) == pytest.approx(0.5, abs=0.01)
+    far = np.array([2.0, 3.0])
+    assert distance_to_initial(far, 16, common_bins([far, np.array([-0.25, 0.25])], 100)) == 1
+
+
+@pytest.mark.parametrize("critic", ["sa_hyper", "as_hyper", "emb_hyper"])
+def test_the_reference_of_critics_is_mlp_small_and_of_actors_a_network_of_all_features(critic):
+    model = make_model(TD3, critic=critic, actor="hyper", context_slice=(0, 2))
+    callback = DynamicWeightsCallback(eval_freq=30)
+    model.learn(30, callback)
+    columns = callback.records.columns()
+    observation_dim, action_dim = 5, 2
+    for name, sizes in (("critic.q_network", (observation_dim + action_dim, 6)), ("actor.hypernetwork", (observation_dim, 6))):
+        for layer, size in enumerate(sizes):
+            counts, bins = (columns[f"{name}.{layer}.{part}"][-1] for part in ("counts", "bins"))
+            bound = 1 / np.sqrt(size)
+            assert bins[0] <= -bound
+            assert bins[-1] >= bound
+            uniform = np.diff(np.clip(bins, -bound, bound)) / (2 * bound)
+            expected = np.abs(counts / counts.sum() - uniform).sum() / 2
+            assert columns[f"{name}.{layer}.total_variation"][-1] == pytest.approx(expected)
+
+
+MAKE_ORDINARY = {
+    "MLP-Small": lambda: make_model(TD3, critic="mlp_small"),
+    "own": lambda: make_model(TD3, critic=lambda s, a, n: Joint(s + a, n)),
+    "stock": lambda: TD3("MlpPolicy", make_vec_env(PointEnv, seed=0), policy_kwargs={"net_arch": [256]}),
+    "stock TQC": lambda: TQC("MlpPolicy", make_vec_env(PointEnv, seed=0), policy_kwargs={"net_arch": [256], "n_quantiles": 3}),
+}
+
+
+class Joint(nn.Module):
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(n_inputs, 256), nn.ReLU(), nn.Linear(256, n_outputs))
+
+    def forward(self, states, actions):
+        return self.layers(th.cat([states, actions], dim=1))
+
+
+@pytest.mark.parametrize("name", MAKE_ORDINARY)
+def test_ordinary_critics_are_measured_by_their_own_weights(name):
+    model, callback = MAKE_ORDINARY[name](), DynamicWeightsCallback(eval_freq=30)
+    model.learn(15, callback)
+    columns = callback.records.columns()
+    assert columns["critic.q_network.0.counts"].sum(axis=1).tolist() == [7 * 256]  # of one critic
+    assert columns["critic.q_network.0.total_variation"][0] < 0.25  # 1792 draws in 200 bins of that very distribution
+    assert columns["critic.q_network.0.std"][0] == pytest.approx(7**-0.5 / 3**0.5, rel=0.05)
+    assert columns["critic.q_network.0.std_of_meta"][0] == 0
+    assert "critic.q_network.1.counts" in columns
+    assert "critic.q_network.2.counts" not in columns
+    assert plots.weight_histograms({name: [columns], "again": [columns]}).axes
+
+
+def test_the_weights_of_an_ensemble_are_those_of_one_member():
+    network = MlpQ(3, 2, (4,), 2)
+    weights = linear_weights(network, member=1)
+    np.testing.assert_array_equal(weights[0], network.hidden[0].weight[1].detach().flatten())
+    assert [len(layer) for layer in weights] == [5 * 4, 4]
+
+
+def test_a_policy_without_anything_to_look_at_is_named():
+    with pytest.raises(ValueError, match="ActorCriticPolicy has no hypernetwork, and no critic of linear layers either"):
+        PPO("MlpPolicy", PointEnv(), n_steps=8, batch_size=8).learn(8, DynamicWeightsCallback())

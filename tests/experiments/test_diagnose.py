@@ -1,5 +1,9 @@
 """``sb3-hyper diagnose`` on saved models."""
 
+from pathlib import Path
+from typing import ClassVar
+
+import gymnasium as gym
 import numpy as np
 import pytest
 from stable_baselines3 import PPO, SAC, TD3
@@ -8,6 +12,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_hyper.cli import main
 from sb3_hyper.diagnostics.records import load_records
+from sb3_hyper.experiments.diagnose import output_files
+from tests.conftest import PointEnv
 
 FEW = ["--states", "2", "--actions", "4", "--horizon", "5", "--device", "cpu"]
 
@@ -51,3 +57,101 @@ def test_what_cannot_be_measured_is_said(tmp_path, capsys):
     ):
         assert main(["diagnose", *arguments, "--env", "Pendulum-v1", *FEW]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "model.zip"
+    TD3("MlpPolicy", "Pendulum-v1", seed=0, policy_kwargs={"net_arch": [8]}, buffer_size=200).save(path)
+    return path
+
+
+def said(capsys, *arguments):
+    """The one line that a command ends with."""
+    assert main(["diagnose", *map(str, arguments)]) == 2
+    text = capsys.readouterr().err.strip()
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("env_id", "message"),
+    [
+        ("Nowhere-v0", "There is no environment Nowhere-v0"),
+        ("not an id!", "There is no environment not an id!"),
+        ("Hopper-v5", "could not be loaded as a model of td3 in Hopper-v5"),
+    ],
+)
+def test_environments_that_do_not_fit_are_named(saved, capsys, env_id, message):
+    assert message in said(capsys, saved, "--algo", "td3", "--env", env_id, *FEW)
+
+
+@pytest.mark.parametrize("algo", ["sac", "dqn", "ppo", "pearl"])
+def test_the_wrong_algorithm_is_named(saved, capsys, algo):
+    message = said(capsys, saved, "--algo", algo, "--env", "Pendulum-v1", *FEW)
+    assert f"{saved} could not be loaded as a model of {algo}" in message
+
+
+def test_files_that_are_something_else_are_named(saved, capsys, tmp_path):
+    other = tmp_path / "other"
+    other.write_text("nothing")
+    arguments = "--algo", "td3", "--env", "Pendulum-v1", *FEW
+    assert f"{other} is no VecNormalize" in said(capsys, saved, "--vec-normalize", other, *arguments)
+    assert f"{other} could not be loaded" in said(capsys, other, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--states", 0), ("--actions", 3), ("--processes", 0), ("--repeat", 0), ("--horizon", 0), ("--std", 0), ("--std", "nan")],
+)
+def test_numbers_out_of_range_are_named(saved, capsys, option, value):
+    message = said(capsys, saved, "--algo", "td3", "--env", "Pendulum-v1", *FEW, option, value)
+    assert message.startswith(f"{option} must be")
+
+
+class Forgetful(PointEnv):
+    """Gives what no copy of its attributes explains."""
+
+    hidden: ClassVar = {"count": 0}
+
+    def step(self, action):
+        observation, _, *rest = super().step(action)
+        self.hidden["count"] += 1
+        return observation, float(self.hidden["count"]), *rest
+
+
+def test_an_environment_that_cannot_be_gone_back_to_is_named(capsys, tmp_path):
+    gym.register("Forgetful-v0", Forgetful, max_episode_steps=20)
+    try:
+        TD3("MlpPolicy", PointEnv(), policy_kwargs={"net_arch": [8]}, buffer_size=200).save(tmp_path / "model.zip")
+        message = said(capsys, tmp_path / "model.zip", "--algo", "td3", "--env", "Forgetful-v0", *FEW)
+    finally:
+        del gym.registry["Forgetful-v0"]
+    assert "Forgetful-v0 cannot be measured" in message
+    assert "give Forgetful methods get_snapshot()" in message
+
+
+@pytest.mark.parametrize(
+    ("output", "stem"), [(None, "model.7_accuracy"), ("out", "out"), ("out.v2", "out.v2"), ("a.npz", "a"), ("a.png", "a")]
+)
+def test_where_results_go(output, stem):
+    files = output_files(None if output is None else Path("folder", output), Path("folder", "model.7.zip"))
+    assert files == (Path("folder", f"{stem}.npz"), Path("folder", f"{stem}.png"))
+
+
+def test_the_normalisation_of_rl_zoo3_is_found(tmp_path, capsys):
+    env = VecNormalize(make_vec_env("Pendulum-v1", seed=0))
+    model = TD3("MlpPolicy", env, seed=0, buffer_size=200, policy_kwargs={"net_arch": [8]}).learn(50)
+    folder = tmp_path / "td3" / "Pendulum-v1_1"
+    folder.mkdir(parents=True)
+    model.save(folder / "best_model.zip")
+    arguments = ["diagnose", str(folder / "best_model.zip"), "--env", "Pendulum-v1", *FEW]
+    assert main([*arguments, "--output", str(tmp_path / "raw")]) == 0
+    file = folder / "Pendulum-v1" / "vecnormalize.pkl"
+    file.parent.mkdir()
+    env.save(str(file))
+    assert "Normalised" not in capsys.readouterr().out
+    assert main([*arguments, "--output", str(tmp_path / "own")]) == 0
+    assert f"Normalised as in training: {file}" in capsys.readouterr().out.replace("\n", "")
+    raw, own = (load_records(tmp_path / f"{name}.npz") for name in ("raw", "own"))
+    assert not np.array_equal(raw["value"], own["value"])
