@@ -4,8 +4,8 @@ What an iteration of MAML costs, beside a plain version of it in the manner of p
     python -m benchmarks.maml_speed --threads 1 --tasks 20 --episodes 10
 
 The plain version plays one task after the other (all environments on the same task), loops over the tasks in the update, and
-repeats their adaptation in every product with the Hessian. Both do the same: same data, same steps. All variants take turns
-within one process; a figure is the median over the rounds, of processor time.
+repeats their adaptation in every product with the Hessian. Both compute the same, each on episodes of its own. All variants
+take turns within one process; a figure is the median over the rounds, of processor time.
 """
 
 import argparse
@@ -20,7 +20,6 @@ from typing import Any
 
 import torch as th
 from rich.progress import track
-from sb3_contrib.common.utils import conjugate_gradient_solver
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
@@ -32,7 +31,7 @@ from sb3_hyper.meta.maml.episodes import LinearBaseline, make_batch
 from sb3_hyper.meta.maml.maml import MetaBatch
 from sb3_hyper.meta.maml.networks import stack
 from sb3_hyper.meta.maml.objectives import divergence, likelihood_ratio, remember
-from sb3_hyper.meta.maml.trust_region import assign, flat
+from sb3_hyper.meta.maml.trust_region import assign, conjugate_gradient, flat
 
 POLICIES: dict[str, tuple[str, dict[str, Any]]] = {
     "vanilla": ("MlpPolicy", {}),
@@ -91,7 +90,7 @@ def plain_train(model: MAML, batches: list[MetaBatch]) -> None:
 
     loss, _ = objective()
     gradient = flat(th.autograd.grad(loss, parameters))
-    step = conjugate_gradient_solver(times_hessian, gradient, max_iter=model.cg_max_steps)
+    step = conjugate_gradient(times_hessian, gradient, model.cg_max_steps)
     full_step = step * (2 * model.target_kl / (step @ times_hessian(step))) ** 0.5
     start, fraction = flat(parameters).detach(), 1.0
     for _ in range(model.line_search_max_iter):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from rich.console import Console
 from rich.progress import track
@@ -82,12 +83,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
     :param console: Where to print.
     :return: Exit status.
     """
+    if args.output.suffix == ".png" or min(args.envs, args.updates) < 1:
+        console.print("--envs and --updates must be positive, and --output is a CSV file: a .png is drawn beside it")
+        return 2
     populations = {}
     for path in args.models:
-        env = make_vec_env(args.env, args.envs)
         try:
+            env = make_vec_env(args.env, args.envs)
             model = MAML.load(path, env=env, device=args.device)
-        except (KeyError, TypeError, ValueError, AssertionError, FileNotFoundError) as error:
+        except (gym.error.Error, AttributeError, KeyError, TypeError, ValueError, AssertionError, OSError) as error:
             console.print(f"{path} is no MAML model for {args.env}: {error}", markup=False)
             return 2
         count = functools.partial(track, description=path.stem, console=console)

@@ -25,7 +25,7 @@ class AdaptationCurve(NamedTuple):
     What came of adapting to some tasks. Episode 0 is played without any knowledge of the task.
 
     :param returns: Undiscounted returns, ``(n_tasks, n_episodes)``
-    :param lengths: Steps of the episodes, ``(n_tasks, n_episodes)``
+    :param lengths: Steps of an episode, ``(n_tasks, n_episodes)``; means where a point is more than one.
     """
 
     returns: np.ndarray
@@ -114,9 +114,10 @@ class MetaEvalCallback(EvalCallback):
     :param tasks: The tasks; None: the model's.
     :param splits: Which of them, ``"test"`` first.
     :param n_train_tasks: Evaluate at most so many of the training tasks.
-    :param n_episodes: Points of the curve, the last of which counts: episodes for PEARL, for MAML the inner steps and one.
-    :param eval_freq: Evaluate every so many environment steps of training (not calls, as ``EvalCallback`` does), and at the
-        end.
+    :param n_episodes: Points of the curve, the last of which counts: episodes for PEARL (3 by default), for MAML inner steps
+        and one (as many as in training by default).
+    :param eval_freq: Evaluate every so many environment steps of training (not calls, as ``EvalCallback`` does), as soon as
+        there has been an update since the last time, and at the end.
     :param deterministic: The actor's mode instead of samples. None: as the authors evaluate, PEARL's mode and MAML's samples.
     :param stochastic: Whether samples are evaluated beside the mode.
     :param seed: Seed of evaluations: all of them start from the same states.
@@ -129,7 +130,7 @@ class MetaEvalCallback(EvalCallback):
         tasks: TaskSet | None = None,
         splits: Sequence[str] = ("test", "train", "ood"),
         n_train_tasks: int = 30,
-        n_episodes: int = 3,
+        n_episodes: int | None = None,
         eval_freq: int = 10_000,
         deterministic: bool | None = None,
         stochastic: bool = False,
@@ -139,11 +140,12 @@ class MetaEvalCallback(EvalCallback):
         if "n_eval_episodes" in kwargs:
             raise ValueError("MetaEvalCallback has n_episodes, the points of the curve, in place of n_eval_episodes")
         super().__init__(eval_env, eval_freq=eval_freq, **kwargs)
-        if n_episodes < 1:
+        if n_episodes is not None and n_episodes < 1:
             raise ValueError(f"n_episodes must be a whole number of at least 1, got {n_episodes}")
         self.tasks, self.splits, self.n_train_tasks = tasks, tuple(splits), n_train_tasks
         self.n_episodes, self.stochastic = n_episodes, stochastic
         self._deterministic = deterministic
+        self._last_step, self._last_update = 0, -1
         self.seed = seed
         self.nothing: dict[str, np.ndarray] = {}
         self.curves: dict[str, list[np.ndarray]] = {}
@@ -155,6 +157,7 @@ class MetaEvalCallback(EvalCallback):
         super()._init_callback()
         own: bool = self.model.evaluated_deterministically  # type: ignore[attr-defined]
         self.deterministic = own if self._deterministic is None else self._deterministic
+        self.n_points: int = self.n_episodes or self.model.n_curve_points  # type: ignore[attr-defined]
         task_set: TaskSet = self.model.tasks if self.tasks is None else self.tasks  # type: ignore[attr-defined]
         there = {split: tasks for split, tasks in task_set if split in self.splits and tasks}
         there["train"] = there.get("train", ())[: self.n_train_tasks]
@@ -162,15 +165,18 @@ class MetaEvalCallback(EvalCallback):
         if not self.evaluated:
             raise ValueError(f"There are no tasks in {', '.join(self.splits)} to evaluate")
 
-    def _on_training_start(self) -> None:
-        self._last_step = self.num_timesteps
+    def _is_new(self) -> bool:
+        """Whether there has been an update since the last evaluation; of the same parameters there is nothing new to say."""
+        return self.eval_freq > 0 and self.model._n_updates != self._last_update
 
     def _on_step(self) -> bool:
-        due = self.eval_freq > 0 and self.num_timesteps // self.eval_freq > self._last_step // self.eval_freq
+        if self.n_curves < len(self.evaluations_timesteps):  # an interrupted run goes on
+            self._last_step = self.evaluations_timesteps[-1]
+        due = self._is_new() and self.num_timesteps // self.eval_freq > self._last_step // self.eval_freq
         return self.evaluate() if due else True
 
     def _on_training_end(self) -> None:
-        if self.eval_freq > 0 and self.num_timesteps > self._last_step:
+        if self._is_new():
             self.evaluate()
 
     def evaluate(self) -> bool:
@@ -179,7 +185,7 @@ class MetaEvalCallback(EvalCallback):
 
         :return: Whether to go on training.
         """
-        self._last_step = self.num_timesteps
+        self._last_step, self._last_update = self.num_timesteps, self.model._n_updates
         states, policy = get_random_states(), self.model.policy
         kept = policy.get_extra_state()
         try:
@@ -208,13 +214,13 @@ class MetaEvalCallback(EvalCallback):
         for split, tasks in self.evaluated.items():
             if split not in self.nothing:
                 self.nothing[split] = do_nothing_returns(self.eval_env, tasks, self.seed)
-            kinds = {"": self.deterministic, **({"_stochastic": False} if self.stochastic else {})}
+            kinds = {"": self.deterministic, **({"_stochastic": False} if self.stochastic and self.deterministic else {})}
             for suffix, deterministic in kinds.items():
                 th.manual_seed(self.seed)
                 np.random.seed(self.seed)
 
                 def adapt(env: VecEnv, deterministic: bool = deterministic) -> AdaptationCurve:
-                    return self.model.adaptation_curve(env, self.n_episodes, deterministic)  # type: ignore[attr-defined]
+                    return self.model.adaptation_curve(env, self.n_points, deterministic)  # type: ignore[attr-defined]
 
                 curve = adaptation_curve(adapt, self.eval_env, tasks, self.seed)
                 curves[f"returns_{split}{suffix}"], curves[f"lengths_{split}{suffix}"] = curve
@@ -240,7 +246,8 @@ class MetaEvalCallback(EvalCallback):
         with replacing(Path(self.log_path).with_suffix(".npz")) as temporary:
             results, lengths = np.array(self.evaluations_results), np.array(self.evaluations_length)
             np.savez(temporary, timesteps=steps, results=results, ep_lengths=lengths)
-        write_adaptation_csv(path.with_suffix(".csv"), steps, {name: np.array(all_) for name, all_ in self.curves.items()})
+        curves = {name: np.array(all_) for name, all_ in self.curves.items()}
+        write_adaptation_csv(path.with_suffix(".csv"), steps, curves, self.deterministic)
 
     def _log(self, curves: dict[str, np.ndarray], lengths: np.ndarray) -> None:
         for name, returns in curves.items():
@@ -256,18 +263,20 @@ class MetaEvalCallback(EvalCallback):
             self.logger.record(f"eval/{split}_nothing", float(nothing.mean()))
         self.logger.record("eval/mean_reward", self.last_mean_reward)
         self.logger.record("eval/mean_ep_length", float(lengths[:, -1].mean()))
-        self.logger.record("eval/adaptation_steps", float(lengths[:, :-1].sum(axis=1).mean()))
+        n_played: int = self.model.n_episodes_per_point  # type: ignore[attr-defined]
+        self.logger.record("eval/adaptation_steps", float(n_played * lengths[:, :-1].sum(axis=1).mean()))
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(self.num_timesteps)
 
 
-def write_adaptation_csv(path: str | Path, steps: np.ndarray, curves: Mapping[str, np.ndarray]) -> None:
+def write_adaptation_csv(path: str | Path, steps: np.ndarray, curves: Mapping[str, np.ndarray], deterministic: bool) -> None:
     """
     Write adaptation curves, one row per episode.
 
     :param path: Where to. The file is written whole or not at all.
     :param steps: Environment steps of training at each evaluation, ``(n,)``
     :param curves: ``returns_<split>``, perhaps with ``_stochastic``: ``(n, n_tasks, n_episodes)``
+    :param deterministic: What those without ``_stochastic`` are.
     """
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -277,5 +286,5 @@ def write_adaptation_csv(path: str | Path, steps: np.ndarray, curves: Mapping[st
                 continue
             split, _, stochastic = name.removeprefix("returns_").partition("_")
             for (evaluation, task, episode), value in np.ndenumerate(returns):
-                row = [int(steps[evaluation]), split, not stochastic, task, episode, f"{value:.3f}"]
+                row = [int(steps[evaluation]), split, deterministic and not stochastic, task, episode, f"{value:.3f}"]
                 writer.writerow(row)

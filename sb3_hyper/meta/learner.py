@@ -27,6 +27,9 @@ class TaskLearner(BaseAlgorithm):
     scaler: ContextScaler | None
     #: Whether :class:`~sb3_hyper.meta.evaluation.MetaEvalCallback` takes the policy's mode unless it is told.
     evaluated_deterministically: bool
+    #: Points of the adaptation curve that it measures unless it is told, and episodes of which a point is the mean.
+    n_curve_points: int
+    n_episodes_per_point: int
 
     def _take_tasks(self, with_context: bool) -> None:
         """
@@ -53,9 +56,7 @@ class TaskLearner(BaseAlgorithm):
     def _check_env(self, env: VecEnv) -> None:
         name = type(self).__name__
         if not has_tasks(env):
-            raise ValueError(
-                f"{name} needs an environment with tasks: derive it from TaskEnv, or wrap it in TaskWrapper"
-            )
+            raise ValueError(f"{name} needs an environment with tasks: derive it from TaskEnv, or wrap it in TaskWrapper")
         if unwrap_vec_normalize(env) is not None:
             raise ValueError(f"{name} does not work with VecNormalize: its running averages would mix the tasks' scales")
 

@@ -83,7 +83,8 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
         if self.algo in META_ALGORITHMS:
             for index, callback in enumerate(self.callbacks):
                 if isinstance(callback, EvalCallback):
-                    self.callbacks[index] = meta_evaluation(callback, self.n_eval_episodes, eval_freq)
+                    n_points = self.n_eval_episodes if self.algo == "pearl" else None  # MAML: its inner steps and one
+                    self.callbacks[index] = meta_evaluation(callback, n_points, eval_freq)
                 elif isinstance(callback, ProgressBarCallback):
                     self.callbacks[index] = StepsProgressBar()
         self.callbacks.sort(key=lambda callback: not isinstance(callback, ProgressBarCallback))

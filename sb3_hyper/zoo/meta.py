@@ -15,13 +15,12 @@ from sb3_hyper.meta.evaluation import MetaEvalCallback
 from sb3_hyper.tasks.vectorized import has_tasks, reset_to_tasks
 
 ALGOS.update(META_ALGORITHMS)
-ENJOY_EPISODES = 3  # points of the adaptation curve before one watches
 
 
-def meta_evaluation(callback: EvalCallback, n_episodes: int, eval_freq: int) -> MetaEvalCallback:
+def meta_evaluation(callback: EvalCallback, n_episodes: int | None, eval_freq: int) -> MetaEvalCallback:
     """
     :param callback: rl-zoo3's evaluation.
-    :param n_episodes: Points of the adaptation curve.
+    :param n_episodes: Points of the adaptation curve; None: as many as go with the model.
     :param eval_freq: Environment steps between two evaluations.
     :return: An evaluation of adaptation in its place.
     """
@@ -55,7 +54,7 @@ def adapt_before_acting() -> None:
                 model, env = super().load(*args, **kwargs), environments[-1]
                 tasks = list(itertools.islice(itertools.cycle(model.tasks.test), env.num_envs))
                 reset_to_tasks(env, tasks)
-                returns = model.adaptation_curve(env, ENJOY_EPISODES, deterministic=True).returns
+                returns = model.adaptation_curve(env, model.n_curve_points, deterministic=True).returns
                 for task, row in zip(tasks, returns, strict=True):
                     print(f"Adapted to {task}: returns {', '.join(f'{value:.1f}' for value in row)}")
                 return model

@@ -36,7 +36,7 @@ def test_what_the_callback_keeps_and_logs(tmp_path, capsys):
     callback = MetaEvalCallback(
         make_vec_env("PointGoal-v0", 2),
         n_train_tasks=3,
-        eval_freq=40,
+        eval_freq=150,
         stochastic=True,
         log_path=str(tmp_path),
         best_model_save_path=str(tmp_path / "best"),
@@ -50,7 +50,7 @@ def test_what_the_callback_keeps_and_logs(tmp_path, capsys):
     callback.init_callback(model)
     model._logger = type("Spy", (), {"record": staticmethod(record), "dump": lambda self, step: None})()
     model._custom_logger = True
-    original(ITERATION, callback=callback)
+    original(ITERATION + 3 * 180, callback=callback)
     with np.load(tmp_path / "adaptation.npz") as data:
         n = len(data["timesteps"])
         assert n >= 3

@@ -122,7 +122,7 @@ def test_episodes_are_whole_and_belong_to_their_tasks(n_envs):
     stacked = {name: value.expand(4, *value.shape).detach() for name, value in model.policy.network.named_parameters()}
     episodes = model.play(model.env, tasks, stacked, None, 3)
     assert episodes.observations.shape == (4, 3, 20, 2)
-    assert episodes.n_steps == 240
+    assert episodes.mask.sum() == 240
     for task in range(4):
         goal = np.array(tasks[task]["goal"])
         for episode in range(3):
@@ -193,7 +193,7 @@ def test_every_arm_learns_saves_loads_and_adapts(arm, tmp_path):
     reset_to_tasks(env, model.tasks.test)
     curve = model.adapt(env, n_episodes=4, n_steps=2)
     assert curve.returns.shape == (3, 3)
-    assert (curve.lengths == 80).all()
+    assert (curve.lengths == 20).all()
     obs = np.random.randn(3, 2).astype(np.float32)
     expected = model.predict(obs, deterministic=True)[0]
     model.save(tmp_path / "model")
@@ -262,7 +262,7 @@ def test_callbacks_work_and_leave_no_trace(tmp_path):
     plain, watched = make(), make()
     env, evaluated = make_vec_env("PointGoal-v0", 2), make_vec_env("PointGoal-v0", 1)
     callbacks = [
-        MetaEvalCallback(env, n_episodes=2, eval_freq=ITERATION, log_path=str(tmp_path), verbose=0),
+        MetaEvalCallback(env, eval_freq=ITERATION, log_path=str(tmp_path), verbose=0),
         CheckpointCallback(50, str(tmp_path)),
     ]
     for model, callback in ((plain, None), (watched, callbacks)):
@@ -325,6 +325,14 @@ def test_errors_say_what_is_accepted():
         make(inner_learning_rate={"": 0.1, "nothing": 1.0})
     with pytest.raises(ValueError, match="has nothing for layers"):
         make(inner_learning_rate={"log_std": 0.1})
+    with pytest.raises(ValueError, match="inner_learning_rate must be"):
+        make(inner_learning_rate=float("nan"))
+    with pytest.raises(ValueError, match="gamma must be positive, and 1 at most"):
+        make(gamma=1.5)
+    with pytest.raises(ValueError, match="n_steps must be"):
+        make().adapt(make_vec_env("PointGoal-v0", 1), n_steps=-1)
+    with pytest.raises(ValueError, match="needs an environment with tasks"):
+        make().adapt(make_vec_env("Pendulum-v1", 1))
     with pytest.raises(ValueError, match="Policy MultiInputPolicy unknown"):
         MAML("MultiInputPolicy", "PointGoal-v0")
     assert PEARL.policy_aliases.keys() == MAML.policy_aliases.keys()

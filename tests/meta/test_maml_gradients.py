@@ -14,7 +14,7 @@ import sb3_hyper  # noqa: F401 (registers environments)
 from sb3_hyper.meta.maml.episodes import Batch
 from sb3_hyper.meta.maml.maml import MAML, MetaBatch
 from sb3_hyper.meta.maml.networks import BACKENDS, Gaussian, stack
-from sb3_hyper.meta.maml.objectives import Old, divergence, likelihood_ratio
+from sb3_hyper.meta.maml.objectives import Old, divergence, likelihood_ratio, remember
 
 N_TASKS, N, INNER_RATE = 3, 6, 0.05
 POLICIES = {
@@ -242,8 +242,7 @@ def test_the_step_of_trpo_is_the_scaled_natural_gradient(order, n_inner_steps):
     adapted, _ = model.inner_step().chain(
         evaluate, stack(model.policy.network, N_TASKS), data.before, data.olds, differentiable=False
     )
-    distribution = evaluate(adapted, data.after.observations).detach()
-    data = data._replace(old=Old(distribution, distribution.log_prob(data.after.actions)))
+    data = data._replace(old=remember(evaluate, adapted, data.after))
     start = flat(model)
 
     offsets = None
@@ -303,3 +302,22 @@ def test_the_divergence_is_that_of_torch():
     weights = th.ones(2, 5) / 5
     batch = Batch(th.zeros(2, 5, 1), th.zeros(2, 5, 3), th.zeros(2, 5), weights)
     th.testing.assert_close(divergence(one, two, batch), theirs.sum(dim=-1).mean(dim=1))
+
+
+@pytest.mark.parametrize("kind", ["vanilla", "hyper"])
+def test_the_step_of_trpo_has_no_chance_in_it(kind):
+    """With the damping of the defaults, where most directions of a hypernetwork have next to no curvature."""
+    steps = []
+    for seed in (1, 2):
+        model = make(kind)
+        data = noise(model, 1)
+        evaluate, start = model.evaluator(data.context), flat(model)
+        adapted, _ = model.inner_step().chain(
+            evaluate, stack(model.policy.network, N_TASKS), data.before, data.olds, differentiable=False
+        )
+        data = data._replace(old=remember(evaluate, adapted, data.after))
+        th.manual_seed(seed)
+        model.train(data)
+        steps.append(flat(model) - start)
+    assert steps[0].norm() > 0
+    assert th.equal(*steps)

@@ -29,11 +29,6 @@ class Episodes(NamedTuple):
         """Undiscounted returns, ``(n_tasks, n_episodes)``"""
         return self.rewards.sum(dim=-1).cpu().numpy().astype(np.float64)
 
-    @property
-    def n_steps(self) -> int:
-        """How many steps were made."""
-        return int(self.mask.sum().item())
-
 
 class Batch(NamedTuple):
     """

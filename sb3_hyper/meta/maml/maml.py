@@ -1,6 +1,7 @@
 """Model-agnostic meta-learning (Finn et al., ICML 2017), with the arms of the paper (Sec. 5.3), as an SB3 algorithm."""
 
 import functools
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -20,7 +21,7 @@ from sb3_hyper.meta.maml.episodes import Batch, Episodes, LinearBaseline, make_b
 from sb3_hyper.meta.maml.networks import BACKENDS, Gaussian, Parameters, prepared, stack
 from sb3_hyper.meta.maml.objectives import ORDERS, Evaluate, InnerStep, Old, divergence, fisher, likelihood_ratio, remember
 from sb3_hyper.meta.maml.policies import HyperMAMLPolicy, MAMLPolicy
-from sb3_hyper.meta.maml.sampler import OnStep, Stopped, sample_episodes
+from sb3_hyper.meta.maml.sampler import OnStep, Stopped, WorkerDied, obituary, sample_episodes
 from sb3_hyper.meta.maml.trust_region import Judgement, trust_region_step
 from sb3_hyper.tasks.context import ContextScaler
 from sb3_hyper.tasks.interface import Task, TaskSet
@@ -179,6 +180,11 @@ class MAML(TaskLearner):
                 raise ValueError(f"{name} must be one of {', '.join(map(repr, accepted))}, got {choice!r}")
         refuse_less(1, meta_batch_size=meta_batch_size, n_episodes=n_episodes)
         refuse_less(0, n_inner_steps=n_inner_steps)
+        refuse_less(1, cg_max_steps=cg_max_steps, line_search_max_iter=line_search_max_iter, n_epochs=n_epochs)
+        positive = {"gamma": gamma, "target_kl": target_kl, "clip_range": clip_range}
+        for name, number in positive.items():
+            if not 0 < number < (1 + 1e-12 if name == "gamma" else math.inf):
+                raise ValueError(f"{name} must be positive{', and 1 at most' if name == 'gamma' else ''}, got {number}")
         self.tasks = tasks
         self.n_train_tasks, self.n_test_tasks, self.n_ood_tasks = n_train_tasks, n_test_tasks, n_ood_tasks
         self.task_seed = task_seed
@@ -196,6 +202,16 @@ class MAML(TaskLearner):
         self._n_updates = 0
         if _init_setup_model:
             self._setup_model()
+
+    @property
+    def n_curve_points(self) -> int:  # type: ignore[override]
+        """Before the inner steps and after each."""
+        return self.n_inner_steps + 1
+
+    @property
+    def n_episodes_per_point(self) -> int:  # type: ignore[override]
+        """As in training."""
+        return self.n_episodes
 
     def _setup_model(self) -> None:
         self._setup_lr_schedule()
@@ -226,6 +242,8 @@ class MAML(TaskLearner):
             if not fitting:
                 raise ValueError(f"inner_learning_rate has nothing for {name}; the key '' is for all that no other is for")
             by_name[name] = float(rates[max(fitting, key=len)])
+            if not 0 <= by_name[name] < math.inf:
+                raise ValueError(f"inner_learning_rate must be a number that is not negative, got {by_name[name]} for {name}")
         unused = [prefix for prefix in rates if not any(name.startswith(prefix) for name in names)]
         if unused:
             raise ValueError(
@@ -271,6 +289,8 @@ class MAML(TaskLearner):
                 batch = self.collect(callback)
             except Stopped:
                 break
+            except (EOFError, ConnectionError) as error:
+                raise WorkerDied(obituary(self.get_env())) from error
             callback.on_rollout_end()
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
             self.train(batch)
@@ -448,12 +468,15 @@ class MAML(TaskLearner):
         :param n_steps: Inner steps; as in training by default.
         :param deterministic: Whether the curve's returns are those of an episode with the policy's mode. (What is learned
             from are samples in any case.)
-        :return: For 0, 1, ... ``n_steps`` steps: mean undiscounted return of the episodes ``(n_envs, n_steps + 1)``, and the
-            environment steps of all of them.
+        :return: For 0, 1, ... ``n_steps`` steps: mean undiscounted return of the episodes ``(n_envs, n_steps + 1)``, and mean
+            length of an episode.
         """
         env = env if isinstance(env, VecEnv) else self._wrap_env(env, monitor_wrapper=False)
+        self._check_env(env)
         n_steps = self.n_inner_steps if n_steps is None else n_steps
         n_episodes = self.n_episodes if n_episodes is None else n_episodes
+        refuse_less(1, n_episodes=n_episodes)
+        refuse_less(0, n_steps=n_steps)
         self.policy.set_training_mode(False)
         tasks: list[Task] = env.get_attr("task")
         context = self.contexts(tasks, env)
@@ -465,7 +488,7 @@ class MAML(TaskLearner):
             episodes = play(parameters, context, n_episodes)
             judged = play(parameters, context, 1, deterministic=True) if deterministic else episodes
             curve.returns[:, step] = judged.returns.mean(axis=1)
-            curve.lengths[:, step] = episodes.mask.sum(dim=(1, 2)).cpu()
+            curve.lengths[:, step] = episodes.mask.sum(dim=2).mean(dim=1).cpu()
             if step == n_steps:
                 break
             if step == 0:

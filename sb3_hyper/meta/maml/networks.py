@@ -60,12 +60,6 @@ class Gaussian(NamedTuple):
         """
         return self.mean + self.log_std.exp() * th.randn_like(self.mean)
 
-    def detach(self) -> "Gaussian":
-        """
-        :return: The same without a graph.
-        """
-        return Gaussian(self.mean.detach(), self.log_std.detach())
-
 
 class GaussianPolicy(nn.Module):
     """

@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_hyper.meta.maml.networks import Gaussian, GaussianHyper, GaussianMlp, Parameters, evaluate
-from sb3_hyper.networks.spec import HyperNetworkSpec, resolve_spec
+from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_spec
 
 
 class MAMLPolicy(BasePolicy):
@@ -21,8 +21,8 @@ class MAMLPolicy(BasePolicy):
 
     Actions are drawn without squashing, divided by ``action_scale``, clipped to [-1, 1] and scaled to the action space.
 
-    ``predict`` acts with the parameters themselves, or with those that :meth:`MAML.adapt` has made of them for each
-    environment; these are part of the ``state_dict``.
+    ``predict`` acts with the parameters themselves (for a context of zeros, if the policy reads one), or with those that
+    :meth:`MAML.adapt` has made of them for each environment; these are part of the ``state_dict``.
 
     :param observation_space: Observation space, a flat Box.
     :param action_space: Action space, a Box.
@@ -53,6 +53,9 @@ class MAMLPolicy(BasePolicy):
     ) -> None:
         if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 1:
             raise ValueError(f"MAML needs flat Box observations, got {observation_space}")
+        if not isinstance(action_space, spaces.Box) or len(action_space.shape) != 1:
+            raise ValueError(f"MAML needs flat Box actions, got {action_space}")
+        positive_number("action_scale", action_scale)
         super().__init__(
             observation_space,
             action_space,

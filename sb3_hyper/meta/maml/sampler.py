@@ -133,7 +133,7 @@ def _play(
                 left[i] -= 1
             obs = np.asarray(new_obs)
     except (EOFError, ConnectionError) as error:
-        raise WorkerDied(_obituary(env, [tasks[index] for index in in_env])) from error
+        raise WorkerDied(obituary(env, [tasks[index] for index in in_env])) from error
     arrays = [np.stack(column, axis=1) for column in zip(*steps, strict=True)]  # (n_used, n_steps, ...)
     # a task's environments stand side by side: its episodes come together
     return [
@@ -143,12 +143,21 @@ def _play(
     ]
 
 
-def _obituary(env: VecEnv, tasks: Sequence[Task]) -> str:
+def obituary(env: Any, tasks: Sequence[Task] = ()) -> str:
+    """
+    :param env: A vectorized environment.
+    :param tasks: Task of each environment, if they are known.
+    :return: Which of its processes have ended.
+    """
     inner = env
     while not isinstance(inner, SubprocVecEnv) and hasattr(inner, "venv"):
         inner = inner.venv
     processes = getattr(inner, "processes", [])
     for process in processes:
         process.join(timeout=1)
-    dead = [f"environment {i} with task {tasks[i]}" for i, process in enumerate(processes) if not process.is_alive()]
+    dead = [
+        f"environment {i}" + (f" with task {tasks[i]}" if tasks else "")
+        for i, process in enumerate(processes)
+        if not process.is_alive()
+    ]
     return f"A process that runs an environment has ended: {', '.join(dead) or 'it is not known which'}"

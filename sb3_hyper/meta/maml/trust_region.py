@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch as th
-from sb3_contrib.common.utils import conjugate_gradient_solver
 
 Metric = Callable[[Sequence[th.Tensor]], Sequence[th.Tensor]]
 
@@ -36,14 +35,12 @@ class Outcome(NamedTuple):
     :param loss_before: Loss before it.
     :param loss: Loss after it.
     :param divergence: KL after it.
-    :param fraction: Of the full step.
     """
 
     accepted: bool
     loss_before: float
     loss: float
     divergence: float
-    fraction: float
 
 
 def flat(tensors: Sequence[th.Tensor]) -> th.Tensor:
@@ -77,6 +74,34 @@ class Direction(NamedTuple):
     curvature: float
 
 
+def conjugate_gradient(
+    times: Callable[[th.Tensor], th.Tensor], target: th.Tensor, max_steps: int, tolerance: float = 1e-10
+) -> th.Tensor:
+    """
+    Solve ``A x = b``, beginning at zero. (sb3-contrib's solver begins at small random numbers. Where the curvature is next to
+    nothing, as in most directions of a hypernetwork's parameters, a few iterations do not remove them, and the scaling to the
+    trust region makes them most of the step.)
+
+    :param times: Product with the symmetric, positive definite A.
+    :param target: b
+    :param max_steps: Iterations at most.
+    :param tolerance: Of the squared residual.
+    :return: x
+    """
+    solution, residual = th.zeros_like(target), target.clone()
+    direction, square = residual.clone(), residual @ residual
+    for _ in range(max_steps):
+        if square < tolerance:
+            break
+        product = times(direction)
+        length = square / (direction @ product)
+        solution += length * direction
+        residual -= length * product
+        square, before = residual @ residual, square
+        direction = residual + square / before * direction
+    return solution
+
+
 def natural_direction(
     parameters: Sequence[th.nn.Parameter], objective: Objective, cg_max_steps: int, cg_damping: float
 ) -> Direction:
@@ -104,7 +129,7 @@ def natural_direction(
         product = th.autograd.grad(outputs, parameters, list(judgement.metric(tangents)), retain_graph=True)
         return flat(product) + cg_damping * vector
 
-    step = conjugate_gradient_solver(times_hessian, gradient, max_iter=cg_max_steps)
+    step = conjugate_gradient(times_hessian, gradient, cg_max_steps)
     return Direction(judgement.loss.item(), step, (step @ times_hessian(step)).item())
 
 
@@ -132,7 +157,7 @@ def trust_region_step(
     """
     parameters = list(parameters)
     loss_before, step, curvature = natural_direction(parameters, objective, cg_max_steps, cg_damping)
-    failed = Outcome(False, loss_before, loss_before, 0.0, 0.0)
+    failed = Outcome(False, loss_before, loss_before, 0.0)
     if not curvature > 0 or not bool(step.isfinite().all()):
         return failed
     start, full_step, fraction = flat(parameters).detach(), step * (2 * target_kl / curvature) ** 0.5, 1.0
@@ -141,7 +166,7 @@ def trust_region_step(
         judgement = objective(False)
         loss, divergence = judgement.loss.item(), judgement.divergence.item()
         if loss < loss_before and divergence < target_kl:
-            return Outcome(True, loss_before, loss, divergence, fraction)
+            return Outcome(True, loss_before, loss, divergence)
         fraction *= line_search_shrinking_factor
     assign(start, parameters)
     return failed

@@ -1,18 +1,23 @@
 """How much chance there is in a single outer step (App. C of the paper: Fig. 5 and Table 1)."""
 
 import copy
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.common.random_states import get_random_states, set_random_states
 from sb3_hyper.meta.evaluation import adaptation_curve
+from sb3_hyper.meta.learner import refuse_less
 from sb3_hyper.meta.maml.maml import MAML
 from sb3_hyper.tasks.interface import Task
+
+TOUCHED = ("_logger", "ep_info_buffer", "ep_success_buffer", "num_timesteps", "_n_updates")  # by playing and learning
 
 
 class NoiseStatistics(NamedTuple):
@@ -59,17 +64,18 @@ def update_noise(
     :param tasks: Tasks to evaluate in; the model's test tasks by default.
     :param seed: Seed of the updates and of the evaluations.
     :param progress: Wraps the counter, e.g. ``rich.progress.track``.
-    :return: Returns before and after adaptation, ``(n_updates, n_tasks, 2)``
+    :return: Returns before the inner steps and after each of them, ``(n_updates, n_tasks, n_inner_steps + 1)``
     """
     env = model.env if env is None else env
     if env is None:
         raise ValueError("update_noise needs an environment: load the model with env=..., or give env")
     assert model.tasks is not None
     tasks = model.tasks.test if tasks is None else tasks
+    refuse_less(1, n_updates=n_updates, n_tasks=len(tasks))
     states = get_random_states()
     kept: Any = copy.deepcopy(model.get_parameters())
-    counters = model.num_timesteps, model._n_updates
-    model._setup_learn(1, reset_num_timesteps=False)
+    attributes = {name: model.__dict__.get(name) for name in TOUCHED}
+    model._logger, model.ep_info_buffer, model.ep_success_buffer = Logger(None, []), deque(), deque()
     silent = CallbackList([])
     silent.init_callback(model)
     results = []
@@ -79,11 +85,14 @@ def update_noise(
             model.set_parameters(copy.deepcopy(kept))  # an optimizer steps in the tensors that it was given
             model.train(model.collect(silent))
             _seed(seed, n_updates)
-            curve = adaptation_curve(lambda venv: model.adaptation_curve(venv, 2, deterministic=False), env, tasks, seed)
+            curve = adaptation_curve(
+                lambda venv: model.adaptation_curve(venv, model.n_curve_points, deterministic=False), env, tasks, seed
+            )
             results.append(curve.returns)
     finally:
         model.set_parameters(kept)
-        model.num_timesteps, model._n_updates = counters
+        for name, value in attributes.items():
+            setattr(model, name, value)
         set_random_states(states)
     return np.stack(results)
 

@@ -83,6 +83,8 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": PEARLPolicy, "HyperPolicy": HyperPEARLPolicy}
     evaluated_deterministically = True
+    n_curve_points = 3
+    n_episodes_per_point = 1
     policy: PEARLPolicy
     replay_buffer: TaskReplayBuffer
 

@@ -74,6 +74,8 @@ class PEARLPolicy(BasePolicy):
     ) -> None:
         if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 1:
             raise ValueError(f"PEARL needs flat Box observations, got {observation_space}")
+        if not isinstance(action_space, spaces.Box) or len(action_space.shape) != 1:
+            raise ValueError(f"PEARL needs flat Box actions, got {action_space}")
         for name, value, accepted in (
             ("actor", actor, KINDS),
             ("critic", critic, KINDS),
