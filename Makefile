@@ -80,4 +80,4 @@ $(METAWORLD)/.metaworld: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 .PRECIOUS: $(VENV)/.%
-.PHONY: help train study test test-metaworld quick docs lint type format check clean
+.PHONY: help train train-pearl study test test-metaworld quick docs lint type format check clean

@@ -19,6 +19,7 @@ from sb3_hyper.policies import (
     register_critic,
 )
 from sb3_hyper.tasks.checker import check_task_env
+from sb3_hyper.tasks.context import OracleContext
 from sb3_hyper.tasks.interface import TaskEnv, TaskSet, TaskWrapper
 from sb3_hyper.tasks.registration import register_envs
 from sb3_hyper.tasks.vectorized import reset_to_tasks
@@ -43,6 +44,7 @@ __all__ = [
     "HyperTQCMultiInputPolicy",
     "HyperTQCPolicy",
     "MetaEvalCallback",
+    "OracleContext",
     "TaskEnv",
     "TaskSet",
     "TaskWrapper",

@@ -155,6 +155,7 @@ class MetaEvalCallback(EvalCallback):
         if not hasattr(self.model, "adaptation_curve"):
             raise ValueError(f"MetaEvalCallback is for models that can adapt to a task, {type(self.model).__name__} cannot")
         super()._init_callback()
+        self.model._check_env(self.eval_env)  # type: ignore[attr-defined]
         own: bool = self.model.evaluated_deterministically  # type: ignore[attr-defined]
         self.deterministic = own if self._deterministic is None else self._deterministic
         self.n_points: int = self.n_episodes or self.model.n_curve_points  # type: ignore[attr-defined]

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
@@ -30,6 +32,20 @@ class TaskLearner(BaseAlgorithm):
     #: Points of the adaptation curve that it measures unless it is told, and episodes of which a point is the mean.
     n_curve_points: int
     n_episodes_per_point: int
+
+    def _check_policy(self, expected: type[BasePolicy]) -> None:
+        """Refuse policies of other algorithms, and saved models of other algorithms with them."""
+        if not issubclass(self.policy_class, expected):
+            name = type(self).__name__
+            raise ValueError(f"{name} takes policies derived from {expected.__name__}, got {self.policy_class.__name__}")
+        self._check_spaces()
+
+    def _check_spaces(self) -> None:
+        """Say what is accepted before SB3 says what it would accept."""
+        name = type(self).__name__
+        for kind, space in (("observations", self.observation_space), ("actions", self.action_space)):
+            if not isinstance(space, spaces.Box) or len(space.shape) != 1:
+                raise ValueError(f"{name} needs flat Box {kind}, got {space}")
 
     def _take_tasks(self, with_context: bool) -> None:
         """
@@ -59,6 +75,9 @@ class TaskLearner(BaseAlgorithm):
             raise ValueError(f"{name} needs an environment with tasks: derive it from TaskEnv, or wrap it in TaskWrapper")
         if unwrap_vec_normalize(env) is not None:
             raise ValueError(f"{name} does not work with VecNormalize: its running averages would mix the tasks' scales")
+        own, given = (self.observation_space, self.action_space), (env.observation_space, env.action_space)
+        if any(space is not None and space.shape != other.shape for space, other in zip(own, given, strict=True)):
+            raise ValueError(f"{name} was made for {own[0]} and {own[1]}, got an environment with {given[0]} and {given[1]}")
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """As in SB3. The environment must have tasks."""

@@ -42,13 +42,18 @@ def check_task_env(env: gym.Env, n_tasks: int = 4) -> None:
         if isinstance(error, TaskEnvError):
             raise
     tasks = sample(n_tasks, np.random.default_rng(0), "train")
-    for task in tasks:
-        _check_task_stays(env, task)
+    episodes = [_check_task_stays(env, task) for task in tasks]
     try:
         env.get_wrapper_attr("set_task")({"no such": "task"})
-    except (ValueError, KeyError, TypeError):
-        return
-    raise TaskEnvError("set_task must raise an error for a task that is none of the family's")
+        raise TaskEnvError("set_task must raise an error for a task that is none of the family's")
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, TaskEnvError):
+            raise
+    different = [task for task in tasks if task != tasks[0]]
+    _check(
+        not different or any(episode != episodes[0] for episode in episodes),
+        "Different tasks give the same observations and rewards: set_task changes nothing that counts",
+    )
 
 
 def _check_sampling(sample: Any, parameters: Any, n_tasks: int, split: str) -> None:
@@ -71,7 +76,7 @@ def _check_sampling(sample: Any, parameters: Any, n_tasks: int, split: str) -> N
     _check(finite, "task_parameters must be finite numbers")
 
 
-def _check_task_stays(env: gym.Env, task: dict[str, Any]) -> None:
+def _check_task_stays(env: gym.Env, task: dict[str, Any]) -> list[Any]:
     env.reset(seed=0, options={"task": task})
     _check(env.get_wrapper_attr("task") == task, f"reset(options={{'task': {task}}}) must set the task")
     before = env.reset()[0]
@@ -81,9 +86,12 @@ def _check_task_stays(env: gym.Env, task: dict[str, Any]) -> None:
     env.action_space.seed(0)
     actions = [env.action_space.sample() for _ in range(3)]
 
-    def episode() -> list[float]:
+    def episode() -> list[Any]:
         env.reset(seed=0)
-        return [float(env.step(action)[1]) for action in actions]
+        steps = (env.step(action) for action in actions)
+        return [(str(observation), float(reward)) for observation, reward, *_ in steps]
 
-    _check(episode() == episode(), "Two episodes from one seed with the same actions must give the same rewards")
+    first = episode()
+    _check(first == episode(), "Two episodes from one seed with the same actions must give the same rewards")
     _check(env.get_wrapper_attr("task") == task, "The task must stay while the environment is stepped")
+    return first

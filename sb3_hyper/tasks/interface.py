@@ -30,6 +30,8 @@ def take_task(options: Mapping[str, Any] | None) -> tuple[Task | None, dict[str,
     """
     rest = dict(options or {})
     task = rest.pop("task", None)
+    if task is not None and not isinstance(task, dict):
+        raise ValueError(f"A task is a dict, got {task!r}")
     return task, rest or None
 
 

@@ -43,6 +43,8 @@ def reset_to_tasks(env: VecEnv, tasks: Sequence[Task]) -> VecEnvObs:
     """
     if len(tasks) != env.num_envs:
         raise ValueError(f"One task per environment is needed: got {len(tasks)} for {env.num_envs}")
+    if not has_tasks(env):
+        raise ValueError("The environments have no tasks: derive them from TaskEnv, or wrap them in TaskWrapper")
     env.set_options([{"task": task} for task in tasks])
     return env.reset()
 

@@ -216,6 +216,7 @@ class MAML(TaskLearner):
     def _setup_model(self) -> None:
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
+        self._check_policy(MAMLPolicy)
         self._take_tasks(with_context=self.use_context or self.policy_class.needs_context)  # type: ignore[attr-defined]
         if self.scaler is not None:
             self.policy_kwargs = {**self.policy_kwargs, "context_dim": len(self.scaler.shift)}

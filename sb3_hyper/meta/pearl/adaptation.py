@@ -58,6 +58,7 @@ def adapt(model: "PEARL", env: GymEnv, n_episodes: int, n_prior_episodes: int, d
     :return: Returns and lengths of the episodes, ``(n_envs, n_episodes)`` each
     """
     env = env if isinstance(env, VecEnv) else model._wrap_env(env, monitor_wrapper=False)
+    model._check_env(env)
     policy, device, n_envs = model.policy, model.device, env.num_envs
     policy.set_training_mode(False)
     if policy.encoder is None:

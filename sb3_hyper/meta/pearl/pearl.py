@@ -172,6 +172,7 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
             self._setup_model()
 
     def _setup_model(self) -> None:
+        self._check_policy(PEARLPolicy)
         self._take_tasks(with_context=self.oracle_context)
         if self.oracle_context:
             assert self.scaler is not None
