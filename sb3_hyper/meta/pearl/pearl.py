@@ -384,6 +384,9 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
         """
         return self.adapt(env, n_points, deterministic=deterministic)
 
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_oracle"]  # made again, on the device of its time
+
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", *(f"policy.{name}.optimizer" for name in self.policy.optimizers)], []
 
