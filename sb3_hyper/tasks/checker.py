@@ -1,6 +1,7 @@
 """Tell the author of a task environment what is wrong with it."""
 
 import json
+import warnings
 from typing import Any
 
 import gymnasium as gym
@@ -50,10 +51,10 @@ def check_task_env(env: gym.Env, n_tasks: int = 4) -> None:
         if isinstance(error, TaskEnvError):
             raise
     different = [task for task in tasks if task != tasks[0]]
-    _check(
-        not different or any(episode != episodes[0] for episode in episodes),
-        "Different tasks give the same observations and rewards: set_task changes nothing that counts",
-    )
+    if different and all(episode == episodes[0] for episode in episodes):
+        warnings.warn(
+            "Different tasks gave the same observations and rewards in a few steps: does set_task change anything that counts?"
+        )
 
 
 def _check_sampling(sample: Any, parameters: Any, n_tasks: int, split: str) -> None:

@@ -13,7 +13,7 @@ from stable_baselines3.common.env_checker import check_env
 from sb3_hyper.tasks.checker import check_task_env
 from sb3_hyper.tasks.registration import HORIZON, TASK_ENVS
 
-MUJOCO_ENVS = [name for name in TASK_ENVS if name != "PointGoal-v0"]
+MUJOCO_ENVS = [name for name in TASK_ENVS if not name.startswith(("PointGoal", "MetaWorld"))]
 SIZES = {  # of observations, by variant
     "HalfCheetahVel-v0": {"hyperl": 20, "oyster": 20, "promp": 17},
     "HalfCheetahVelMedium-v0": {"hyperl": 20, "oyster": 20, "promp": 17},
