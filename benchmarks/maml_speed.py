@@ -28,9 +28,8 @@ from sb3_hyper import MAML
 from sb3_hyper.common.files import replacing
 from sb3_hyper.experiments import provenance
 from sb3_hyper.meta.maml.episodes import LinearBaseline, make_batch
-from sb3_hyper.meta.maml.maml import MetaBatch
 from sb3_hyper.meta.maml.networks import stack
-from sb3_hyper.meta.maml.objectives import divergence, likelihood_ratio, remember
+from sb3_hyper.meta.maml.objectives import MetaBatch, divergence, likelihood_ratio, remember
 from sb3_hyper.meta.maml.trust_region import assign, conjugate_gradient, flat
 
 POLICIES: dict[str, tuple[str, dict[str, Any]]] = {

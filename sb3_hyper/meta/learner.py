@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch as th
-from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
+from sb3_hyper.common.arguments import refuse_unknown
+from sb3_hyper.meta.policy import refuse_other_than_flat
 from sb3_hyper.meta.progress import with_progress_bar
 from sb3_hyper.tasks.context import ContextScaler
 from sb3_hyper.tasks.interface import Task, TaskSet
@@ -27,25 +28,35 @@ class TaskLearner(BaseAlgorithm):
     n_ood_tasks: int
     task_seed: int
     scaler: ContextScaler | None
+    n_iterations: int
     #: Whether :class:`~sb3_hyper.meta.evaluation.MetaEvalCallback` takes the policy's mode unless it is told.
     evaluated_deterministically: bool
     #: Points of the adaptation curve that it measures unless it is told, and episodes of which a point is the mean.
     n_curve_points: int
     n_episodes_per_point: int
 
+    def _set_tasks(
+        self, tasks: TaskSet | None, n_train_tasks: int, n_test_tasks: int, n_ood_tasks: int, task_seed: int
+    ) -> None:
+        """Keep what the constructor was told of the tasks."""
+        self.tasks, self.task_seed = tasks, task_seed
+        self.n_train_tasks, self.n_test_tasks, self.n_ood_tasks = n_train_tasks, n_test_tasks, n_ood_tasks
+        self.scaler = None
+        self.n_iterations = 0
+
+    @classmethod
+    def _wrap_env(cls, env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """As in SB3; says what is accepted before SB3 says what it would accept."""
+        env = super()._wrap_env(env, verbose, monitor_wrapper)
+        refuse_other_than_flat(cls.__name__, env.observation_space, env.action_space)
+        return env
+
     def _check_policy(self, expected: type[BasePolicy]) -> None:
         """Refuse policies of other algorithms, and saved models of other algorithms with them."""
         if not issubclass(self.policy_class, expected):
             name = type(self).__name__
             raise ValueError(f"{name} takes policies derived from {expected.__name__}, got {self.policy_class.__name__}")
-        self._check_spaces()
-
-    def _check_spaces(self) -> None:
-        """Say what is accepted before SB3 says what it would accept."""
-        name = type(self).__name__
-        for kind, space in (("observations", self.observation_space), ("actions", self.action_space)):
-            if not isinstance(space, spaces.Box) or len(space.shape) != 1:
-                raise ValueError(f"{name} needs flat Box {kind}, got {space}")
+        refuse_unknown(self.policy_class, self.policy_kwargs)
 
     def _take_tasks(self, with_context: bool) -> None:
         """

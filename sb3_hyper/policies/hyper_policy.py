@@ -1,7 +1,6 @@
 """What the hyper policies of all algorithms have in common: the choice of a critic, its optimizer, and an actor."""
 
 import dataclasses
-import inspect
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor
 from stable_baselines3.common.type_aliases import Schedule
 
+from sb3_hyper.common.arguments import refuse_unknown
 from sb3_hyper.networks.baselines import xavier_
 from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_spec
 from sb3_hyper.policies.actors import ACTORS, HyperActor, context_columns
@@ -107,14 +107,8 @@ class HyperCriticMixin(BasePolicy):
     ) -> None:
         if not isinstance(action_space, spaces.Box):
             raise ValueError(f"{type(self).__name__} acts in continuous (Box) action spaces, got {action_space}")
-        accepted = inspect.signature(super().__init__).parameters
-        if unknown := sorted(set(kwargs) - set(accepted)):
-            own = inspect.signature(HyperCriticMixin.__init__).parameters
-            names = sorted({*own, *accepted} - {"self", "args", "kwargs", "observation_space", "action_space", "lr_schedule"})
-            raise ValueError(
-                f"{type(self).__name__} knows no {', '.join(unknown)}. Accepted: {', '.join(names)}. (The policy has to fit "
-                'the algorithm; the string "HyperPolicy" names the one that does.)'
-            )
+        hint = ' (The policy has to fit the algorithm; the string "HyperPolicy" names the one that does.)'
+        refuse_unknown(type(self), kwargs, hint)
         if actor == "mlp" and actor_network_kwargs is not None:
             warnings.warn('actor_network_kwargs is for actor="hyper"', stacklevel=2)
         if actor not in ACTORS:

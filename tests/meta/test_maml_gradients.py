@@ -12,9 +12,9 @@ from torch.nn.utils import parameters_to_vector
 
 import sb3_hyper  # noqa: F401 (registers environments)
 from sb3_hyper.meta.maml.episodes import Batch
-from sb3_hyper.meta.maml.maml import MAML, MetaBatch
+from sb3_hyper.meta.maml.maml import MAML
 from sb3_hyper.meta.maml.networks import BACKENDS, Gaussian, stack
-from sb3_hyper.meta.maml.objectives import Old, divergence, likelihood_ratio, remember
+from sb3_hyper.meta.maml.objectives import MetaBatch, Old, divergence, likelihood_ratio, remember
 
 N_TASKS, N, INNER_RATE = 3, 6, 0.05
 POLICIES = {

@@ -4,7 +4,7 @@ import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch as th
@@ -17,51 +17,26 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.meta.evaluation import AdaptationCurve
 from sb3_hyper.meta.learner import TaskLearner, refuse_less
-from sb3_hyper.meta.maml.episodes import Batch, Episodes, LinearBaseline, make_batch
-from sb3_hyper.meta.maml.networks import BACKENDS, Gaussian, Parameters, prepared, stack
-from sb3_hyper.meta.maml.objectives import ORDERS, Evaluate, InnerStep, Old, divergence, fisher, likelihood_ratio, remember
+from sb3_hyper.meta.maml.episodes import Episodes, LinearBaseline, make_batch
+from sb3_hyper.meta.maml.networks import BACKENDS, Parameters, prepared, stack
+from sb3_hyper.meta.maml.objectives import (
+    ORDERS,
+    Evaluate,
+    InnerStep,
+    MetaBatch,
+    MetaLoss,
+    divergence,
+    fisher,
+    likelihood_ratio,
+    remember,
+)
 from sb3_hyper.meta.maml.policies import HyperMAMLPolicy, MAMLPolicy
 from sb3_hyper.meta.maml.sampler import OnStep, Stopped, WorkerDied, obituary, sample_episodes
 from sb3_hyper.meta.maml.trust_region import Judgement, trust_region_step
-from sb3_hyper.tasks.context import ContextScaler
 from sb3_hyper.tasks.interface import Task, TaskSet
 
 SelfMAML = TypeVar("SelfMAML", bound="MAML")
 OUTER = ("trpo", "promp")
-
-
-class MetaBatch(NamedTuple):
-    """
-    What an outer step learns from.
-
-    :param context: Contexts of the tasks, ``(n_tasks, context_dim)``, or None
-    :param before: Steps that were made before each inner step.
-    :param olds: What gathered them.
-    :param after: Steps that were made after the last.
-    :param old: What gathered those.
-    """
-
-    context: th.Tensor | None
-    before: Sequence[Batch]
-    olds: Sequence[Old]
-    after: Batch
-    old: Old
-
-
-class MetaLoss(NamedTuple):
-    """
-    The outer objective, means over tasks.
-
-    :param loss: The surrogate loss after the inner steps.
-    :param divergence: KL from the policy that gathered the data, after the inner steps.
-    :param divergence_before: The mean of those before the inner steps, if it is asked for.
-    :param policy: The adapted policies at the states after the inner steps.
-    """
-
-    loss: th.Tensor
-    divergence: th.Tensor
-    divergence_before: th.Tensor
-    policy: Gaussian
 
 
 class MAML(TaskLearner):
@@ -185,9 +160,7 @@ class MAML(TaskLearner):
         for name, number in positive.items():
             if not 0 < number < (1 + 1e-12 if name == "gamma" else math.inf):
                 raise ValueError(f"{name} must be positive{', and 1 at most' if name == 'gamma' else ''}, got {number}")
-        self.tasks = tasks
-        self.n_train_tasks, self.n_test_tasks, self.n_ood_tasks = n_train_tasks, n_test_tasks, n_ood_tasks
-        self.task_seed = task_seed
+        self._set_tasks(tasks, n_train_tasks, n_test_tasks, n_ood_tasks, task_seed)
         self.meta_batch_size, self.n_episodes = meta_batch_size, n_episodes
         self.inner_learning_rate, self.n_inner_steps = inner_learning_rate, n_inner_steps
         self.order, self.outer, self.backend = order, outer, backend
@@ -197,8 +170,6 @@ class MAML(TaskLearner):
         self.line_search_shrinking_factor = line_search_shrinking_factor
         self.line_search_max_iter = line_search_max_iter
         self.n_epochs, self.clip_range, self.kl_weight = n_epochs, clip_range, kl_weight
-        self.scaler: ContextScaler | None = None
-        self.n_iterations = 0
         self._n_updates = 0
         if _init_setup_model:
             self._setup_model()

@@ -28,6 +28,40 @@ class Old(NamedTuple):
     log_prob: th.Tensor
 
 
+class MetaBatch(NamedTuple):
+    """
+    What an outer step learns from.
+
+    :param context: Contexts of the tasks, ``(n_tasks, context_dim)``, or None
+    :param before: Steps that were made before each inner step.
+    :param olds: What gathered them.
+    :param after: Steps that were made after the last.
+    :param old: What gathered those.
+    """
+
+    context: th.Tensor | None
+    before: Sequence[Batch]
+    olds: Sequence[Old]
+    after: Batch
+    old: Old
+
+
+class MetaLoss(NamedTuple):
+    """
+    The outer objective, means over tasks.
+
+    :param loss: The surrogate loss after the inner steps.
+    :param divergence: KL from the policy that gathered the data, after the inner steps.
+    :param divergence_before: The mean of those before the inner steps, if it is asked for.
+    :param policy: The adapted policies at the states after the inner steps.
+    """
+
+    loss: th.Tensor
+    divergence: th.Tensor
+    divergence_before: th.Tensor
+    policy: Gaussian
+
+
 @th.no_grad()
 def remember(evaluate: Evaluate, parameters: Parameters, batch: Batch) -> Old:
     """

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim, get_flattened_obs_dim
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_hyper.meta.maml.networks import Gaussian, GaussianHyper, GaussianMlp, Parameters, evaluate
+from sb3_hyper.meta.policy import TaskPolicy
 from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_spec
 
 
-class MAMLPolicy(BasePolicy):
+class MAMLPolicy(TaskPolicy):
     """
     A Gaussian perceptron (``"MlpPolicy"``): of the observation, or of observation and context.
 
@@ -51,18 +51,8 @@ class MAMLPolicy(BasePolicy):
         optimizer_class: type[th.optim.Optimizer] = th.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
     ) -> None:
-        if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 1:
-            raise ValueError(f"MAML needs flat Box observations, got {observation_space}")
-        if not isinstance(action_space, spaces.Box) or len(action_space.shape) != 1:
-            raise ValueError(f"MAML needs flat Box actions, got {action_space}")
         positive_number("action_scale", action_scale)
-        super().__init__(
-            observation_space,
-            action_space,
-            optimizer_class=optimizer_class,
-            optimizer_kwargs=optimizer_kwargs,
-            squash_output=True,
-        )
+        super().__init__(observation_space, action_space, optimizer_class=optimizer_class, optimizer_kwargs=optimizer_kwargs)
         self.net_arch, self.context_dim, self.action_scale = list(net_arch), context_dim, action_scale
         self.network = self.make_network(get_flattened_obs_dim(observation_space), get_action_dim(action_space))
         self.optimizer = optimizer_class(self.network.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
@@ -106,29 +96,14 @@ class MAMLPolicy(BasePolicy):
         return self.unscale_action(np.clip(actions / self.action_scale, -1, 1).astype(np.float32))
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
-        assert isinstance(observation, th.Tensor)
-        obs, n = observation.float(), len(observation)
         n_tasks = len(next(iter(self.adapted.values()))) if self.adapted else 1 if self.context is None else len(self.context)
-        if n_tasks not in (1, n):
-            raise ValueError(
-                f"The policy acts for {n_tasks} tasks, one per environment, and was given {n} observations: adapt() to as "
-                "many environments as predict() is for"
-            )
+        obs = self.act_for(n_tasks, observation)
         context = self.context
         if self.context_dim and context is None:
             context = th.zeros(n_tasks, self.context_dim, device=obs.device)
-        rows = obs.unsqueeze(0) if n_tasks == 1 else obs.unsqueeze(1)
-        policy: Gaussian = evaluate(self.network, self.adapted, rows, context) if self.adapted else self.network(rows, context)
+        policy: Gaussian = evaluate(self.network, self.adapted, obs, context) if self.adapted else self.network(obs, context)
         actions = policy.mean if deterministic else policy.sample()
         return (actions.flatten(0, 1) / self.action_scale).clamp(-1, 1)
-
-    def forward(self, obs: th.Tensor, deterministic: bool = False) -> th.Tensor:
-        """
-        :param obs: Observations
-        :param deterministic: The mode instead of a sample.
-        :return: Actions in [-1, 1]
-        """
-        return self._predict(obs, deterministic)
 
     def get_extra_state(self) -> dict[str, th.Tensor]:
         """

@@ -77,7 +77,7 @@ def adapt(model: "PEARL", env: GymEnv, n_episodes: int, n_prior_episodes: int, d
         condition = policy.actor.condition(z)
     while (n_done < n_episodes).any():
         with th.no_grad():
-            actions = policy.act(th.as_tensor(obs, device=device).float(), condition, deterministic).cpu().numpy()
+            actions = policy.act(th.as_tensor(obs, device=device).float().unsqueeze(1), condition, deterministic).cpu().numpy()
         next_obs, rewards, dones, infos = env.step(policy.unscale_action(actions))
         running = n_done < n_episodes
         curve.returns[running, n_done[running]] += rewards[running]

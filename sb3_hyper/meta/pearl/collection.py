@@ -109,7 +109,7 @@ def _collect_at_once(
         condition = policy.actor.condition(z)
     while phases.active.any():
         with th.no_grad():
-            actions = policy.act(th.as_tensor(obs, device=model.device).float(), condition).cpu().numpy()
+            actions = policy.act(th.as_tensor(obs, device=model.device).float().unsqueeze(1), condition).cpu().numpy()
         new_obs, rewards, dones, infos = env.step(policy.unscale_action(actions))
         kept = np.flatnonzero(phases.active)
         dones = dones & phases.active

@@ -23,7 +23,6 @@ from sb3_hyper.meta.pearl.collection import collect
 from sb3_hyper.meta.pearl.encoder import Belief
 from sb3_hyper.meta.pearl.policies import HyperPEARLPolicy, PEARLPolicy
 from sb3_hyper.policies.critics import frozen
-from sb3_hyper.tasks.context import ContextScaler
 from sb3_hyper.tasks.interface import TaskSet
 
 SelfPEARL = TypeVar("SelfPEARL", bound="PEARL")
@@ -154,9 +153,7 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
             n_tasks_per_iteration=n_tasks_per_iteration,
             n_prior_steps=n_prior_steps,
         )
-        self.tasks = tasks
-        self.n_train_tasks, self.n_test_tasks, self.n_ood_tasks = n_train_tasks, n_test_tasks, n_ood_tasks
-        self.task_seed = task_seed
+        self._set_tasks(tasks, n_train_tasks, n_test_tasks, n_ood_tasks, task_seed)
         self.meta_batch_size, self.context_batch_size = meta_batch_size, context_batch_size
         self.n_initial_steps, self.n_tasks_per_iteration = n_initial_steps, n_tasks_per_iteration
         self.n_prior_steps, self.n_posterior_steps = n_prior_steps, n_posterior_steps
@@ -166,8 +163,6 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
         self.oracle_context, self.store_terminal = oracle_context, store_terminal
         self._log_interval: int | None = None
         self._oracle: th.Tensor | None = None  # of the training tasks
-        self.scaler: ContextScaler | None = None
-        self.n_iterations = 0
         if _init_setup_model:
             self._setup_model()
 

@@ -5,20 +5,20 @@ from typing import Any
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import get_action_dim, get_flattened_obs_dim
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
 from sb3_hyper.meta.pearl import networks
 from sb3_hyper.meta.pearl.encoder import Belief, ContextEncoder, prior
+from sb3_hyper.meta.policy import TaskPolicy
 from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_spec
 from sb3_hyper.policies.optimizers import fix_learning_rate, fused_where_possible
 
 KINDS = ("mlp", "hyper")
 
 
-class PEARLPolicy(BasePolicy):
+class PEARLPolicy(TaskPolicy):
     """
     PEARL with perceptrons (``"MlpPolicy"``). :class:`HyperPEARLPolicy` (``"HyperPolicy"``) differs in its defaults.
 
@@ -72,10 +72,6 @@ class PEARLPolicy(BasePolicy):
         optimizer_class: type[th.optim.Optimizer] = th.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
     ) -> None:
-        if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 1:
-            raise ValueError(f"PEARL needs flat Box observations, got {observation_space}")
-        if not isinstance(action_space, spaces.Box) or len(action_space.shape) != 1:
-            raise ValueError(f"PEARL needs flat Box actions, got {action_space}")
         for name, value, accepted in (
             ("actor", actor, KINDS),
             ("critic", critic, KINDS),
@@ -83,13 +79,7 @@ class PEARLPolicy(BasePolicy):
         ):
             if value not in accepted:
                 raise ValueError(f"{name} must be one of {', '.join(map(repr, accepted))}, got {value!r}")
-        super().__init__(
-            observation_space,
-            action_space,
-            optimizer_class=optimizer_class,
-            optimizer_kwargs=optimizer_kwargs,
-            squash_output=True,
-        )
+        super().__init__(observation_space, action_space, optimizer_class=optimizer_class, optimizer_kwargs=optimizer_kwargs)
         self.latent_dim, self.net_arch, self.encoder_arch = latent_dim, list(net_arch), list(encoder_arch)
         self.context_next_obs, self.use_encoder = context_next_obs, use_encoder
         self.kinds = {"actor": actor, "critic": critic, "critic_meta": critic_meta}
@@ -188,25 +178,18 @@ class PEARLPolicy(BasePolicy):
         log_prob = th.distributions.Normal(mean, log_std.exp(), validate_args=False).log_prob(before_tanh)
         return actions, (log_prob - th.log(1 - actions.square() + 1e-6)).sum(dim=-1), mean, log_std
 
-    def act(self, obs: th.Tensor, condition: Any, deterministic: bool = False, one_task: bool = False) -> th.Tensor:
+    def act(self, obs: th.Tensor, condition: Any, deterministic: bool = False) -> th.Tensor:
         """
-        :param obs: One observation of each task, ``(n, obs_dim)``
+        :param obs: Observations of each task, ``(n_tasks, n, obs_dim)``
         :param condition: What the actor made of the tasks.
         :param deterministic: The mode instead of a sample.
-        :param one_task: The observations are all of one task.
-        :return: Actions in [-1, 1], ``(n, action_dim)``
+        :return: Actions in [-1, 1], ``(n_tasks * n, action_dim)``
         """
-        mean, log_std = (part.flatten(0, 1) for part in self.actor.evaluate(condition, obs.unsqueeze(0 if one_task else 1)))
+        mean, log_std = (part.flatten(0, 1) for part in self.actor.evaluate(condition, obs))
         return th.tanh(mean if deterministic else mean + log_std.exp() * th.randn_like(mean))
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> th.Tensor:
-        assert isinstance(observation, th.Tensor)
-        if len(self.latent) not in (1, len(observation)):
-            raise ValueError(
-                f"The policy acts for {len(self.latent)} tasks, one per environment, and was given {len(observation)} "
-                "observations: adapt() to as many environments as predict() is for"
-            )
-        return self.act(observation.float(), self.condition(), deterministic, one_task=len(self.latent) == 1)
+        return self.act(self.act_for(len(self.latent), observation), self.condition(), deterministic)
 
     def condition(self) -> Any:
         """
@@ -226,14 +209,6 @@ class PEARLPolicy(BasePolicy):
         if mode:
             self._condition = None
         return super().train(mode)
-
-    def forward(self, obs: th.Tensor, deterministic: bool = False) -> th.Tensor:
-        """
-        :param obs: Observations
-        :param deterministic: The mode instead of a sample.
-        :return: Actions in [-1, 1]
-        """
-        return self._predict(obs, deterministic)
 
     def get_extra_state(self) -> th.Tensor:
         """

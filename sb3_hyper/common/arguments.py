@@ -1,0 +1,36 @@
+"""What a class accepts, for messages that say so."""
+
+import inspect
+from collections.abc import Collection
+
+#: Algorithms give these to their policies themselves.
+GIVEN = {"self", "observation_space", "action_space", "lr_schedule"}
+
+
+def accepted_arguments(cls: type) -> list[str]:
+    """
+    :param cls: A class whose constructors may hand ``**kwargs`` to the next.
+    :return: Names that can be given, sorted.
+    """
+    names: set[str] = set()
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        names |= {parameter.name for parameter in parameters if parameter.kind in by_name}
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return sorted(names - GIVEN)
+
+
+def refuse_unknown(cls: type, given: Collection[str], hint: str = "") -> None:
+    """
+    :param cls: A class.
+    :param given: Names of arguments.
+    :param hint: What else may help.
+    :raises ValueError: If the class does not take one of them; the message lists what it takes.
+    """
+    accepted = accepted_arguments(cls)
+    if unknown := sorted(set(given) - set(accepted)):
+        raise ValueError(f"{cls.__name__} knows no {', '.join(unknown)}. Accepted: {', '.join(accepted)}.{hint}")

@@ -1,0 +1,52 @@
+"""What PEARL and MAML refuse in the same words."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from sb3_hyper import MAML, PEARL
+from sb3_hyper.meta.maml.policies import MAMLPolicy
+from sb3_hyper.meta.pearl.policies import PEARLPolicy
+
+ALGORITHMS = {"PEARL": PEARL, "MAML": MAML}
+POLICIES = {"PEARL": PEARLPolicy, "MAML": MAMLPolicy}
+
+
+class Oddly(gym.Wrapper):
+    """An environment with other spaces."""
+
+    def __init__(self, env, observation_space=None, action_space=None):
+        super().__init__(env)
+        self.observation_space = observation_space or env.observation_space
+        self.action_space = action_space or env.action_space
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"observation_space": spaces.Dict({"a": spaces.Box(-1, 1, (3,))})}, "{} needs flat Box observations, got Dict"),
+        ({"observation_space": spaces.Box(0, 255, (3, 8, 8), np.uint8)}, "{} needs flat Box observations, got Box"),
+        ({"action_space": spaces.Discrete(2)}, r"{} needs flat Box actions, got Discrete\(2\)"),
+    ],
+)
+def test_other_spaces_are_refused_before_sb3_recommends_policies_that_are_not_there(name, kwargs, message):
+    with pytest.raises(ValueError, match=message.format(name)):
+        ALGORITHMS[name]("MlpPolicy", Oddly(gym.make("PointGoal-v0"), **kwargs))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_policies_refuse_other_spaces_too(name):
+    cls = POLICIES[name]
+    with pytest.raises(ValueError, match=f"{cls.__name__} needs flat Box observations, got Discrete"):
+        cls(spaces.Discrete(3), spaces.Box(-1, 1, (2,)), lambda _: 1e-3)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("policy", ["MlpPolicy", "HyperPolicy"])
+def test_misspelled_arguments_of_the_policy_are_named_with_those_that_are_accepted(name, policy):
+    message = "knows no netarch, preet. Accepted: .*net_arch, .*optimizer_kwargs"
+    with pytest.raises(ValueError, match=message) as error:
+        ALGORITHMS[name](policy, "PointGoal-v0", policy_kwargs={"netarch": [4], "preet": "slim"})
+    assert ("preset" in str(error.value)) == (policy == "HyperPolicy" or name == "PEARL")
