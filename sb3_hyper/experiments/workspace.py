@@ -181,17 +181,19 @@ class Workspace:
         assert progress is not None
         self._check_definition(run)
         evaluations = progress["evaluations"]
-        within = np.array(evaluations["timesteps"], dtype=int) <= self.study.steps  # on-policy runs go beyond
+        steps = np.array(evaluations["timesteps"], dtype=int)
+        kept = steps <= self.study.steps  # on-policy runs go beyond
+        kept[:-1] &= steps[1:] != steps[:-1]  # of two evaluations at one step, the last is that of the later update
         return RunResult(
             study=self.study.name,
             variant=run.variant,
             algorithm=run.algo,
             environment=run.environment,
             seed=run.seed,
-            steps=np.array(evaluations["timesteps"])[within],
-            returns=np.array(evaluations["results"])[within],
-            seconds=np.array(evaluations["seconds"])[within],
-            cpu_seconds=np.array(evaluations["cpu_seconds"])[within],
+            steps=steps[kept],
+            returns=np.array(evaluations["results"])[kept],
+            seconds=np.array(evaluations["seconds"])[kept],
+            cpu_seconds=np.array(evaluations["cpu_seconds"])[kept],
             definition=run.definition,
             versions=progress["versions"],
             commit=progress["commit"],

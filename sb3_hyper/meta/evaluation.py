@@ -116,8 +116,8 @@ class MetaEvalCallback(EvalCallback):
     :param n_train_tasks: Evaluate at most so many of the training tasks.
     :param n_episodes: Points of the curve, the last of which counts: episodes for PEARL (3 by default), for MAML inner steps
         and one (as many as in training by default).
-    :param eval_freq: Evaluate every so many environment steps of training (not calls, as ``EvalCallback`` does), as soon as
-        there has been an update since the last time, and at the end.
+    :param eval_freq: Evaluate every so many environment steps of training (not calls, as ``EvalCallback`` does), between two
+        iterations, and at the end: the step that is noted is that up to which the parameters have learned.
     :param deterministic: The actor's mode instead of samples. None: as the authors evaluate, PEARL's mode and MAML's samples.
     :param stochastic: Whether samples are evaluated beside the mode.
     :param seed: Seed of evaluations: all of them start from the same states.
@@ -145,7 +145,7 @@ class MetaEvalCallback(EvalCallback):
         self.tasks, self.splits, self.n_train_tasks = tasks, tuple(splits), n_train_tasks
         self.n_episodes, self.stochastic = n_episodes, stochastic
         self._deterministic = deterministic
-        self._last_step, self._last_update = 0, -1
+        self._last_step, self._last_update, self._going_on = 0, -1, True
         self.seed = seed
         self.nothing: dict[str, np.ndarray] = {}
         self.curves: dict[str, list[np.ndarray]] = {}
@@ -170,11 +170,15 @@ class MetaEvalCallback(EvalCallback):
         """Whether there has been an update since the last evaluation; of the same parameters there is nothing new to say."""
         return self.eval_freq > 0 and self.model._n_updates != self._last_update
 
-    def _on_step(self) -> bool:
+    def _on_rollout_start(self) -> None:
         if self.n_curves < len(self.evaluations_timesteps):  # an interrupted run goes on
             self._last_step = self.evaluations_timesteps[-1]
-        due = self._is_new() and self.num_timesteps // self.eval_freq > self._last_step // self.eval_freq
-        return self.evaluate() if due else True
+        self._going_on = True
+        if self._is_new() and self.model.num_timesteps // self.eval_freq > self._last_step // self.eval_freq:
+            self._going_on = self.evaluate()
+
+    def _on_step(self) -> bool:
+        return self._going_on
 
     def _on_training_end(self) -> None:
         if self._is_new():

@@ -71,6 +71,44 @@ def test_every_run_ends_in_rows(uninterrupted):
     assert all(row["return_0"] and row["return_1"] and row["versions"].startswith("python-3") for row in uninterrupted)
 
 
+META = {
+    "environments": ["PointGoal-v0"],
+    "steps": 480,
+    "eval_freq": 160,
+    "baseline": "maml",
+    "variants": {
+        "maml": {
+            "algo": "maml",
+            "hyperparams": {"policy": "MlpPolicy", "n_envs": 2, "n_train_tasks": 3, "n_test_tasks": 2, "meta_batch_size": 2}
+            | {"n_episodes": 2, "policy_kwargs": {"net_arch": [8]}},
+        }
+    },
+}
+
+
+@pytest.mark.slow
+def test_a_meta_learner_ends_in_one_row_per_evaluation(tmp_path):
+    workspace = make_workspace(tmp_path, **META)
+    assert run_local(workspace)
+    assert [int(row["step"]) for row in read_rows(workspace.results)] == [160, 320, 480]
+
+
+def test_of_evaluations_at_one_step_the_last_counts(tmp_path):
+    workspace = make_workspace(tmp_path)
+    run = next(iter(workspace.study.runs()))
+    evaluations = {"timesteps": [200, 400, 400, 1800], "results": [[1, 1], [2, 2], [3, 3], [4, 4]]}
+    clocks = {"seconds": [1, 2, 3, 4], "cpu_seconds": [1, 2, 3, 4]}
+    workspace.prepare(run)
+    write_json(
+        workspace.training_folder(run) / "progress.json",
+        {"step": 1800, "evaluations": evaluations | clocks, "versions": "", "commit": "", "processor": ""},
+    )
+    result = workspace.result(run)
+    assert result.steps.tolist() == [200, 400]
+    assert result.returns.tolist() == [[1, 1], [3, 3]]
+    assert result.seconds.tolist() == [1, 3]
+
+
 @pytest.fixture(scope="module")
 def longer_uninterrupted(tmp_path_factory):
     workspace = make_workspace(tmp_path_factory.mktemp("longer"), **LONGER)

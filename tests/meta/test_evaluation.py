@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch as th
 from stable_baselines3 import TD3
+from stable_baselines3.common.callbacks import StopTrainingOnRewardThreshold
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_hyper.meta.evaluation import AdaptationCurve, MetaEvalCallback, adaptation_curve, do_nothing_returns
@@ -84,6 +85,28 @@ def test_training_with_the_callback_is_bit_identical_to_training_without():
     for name, value in parameters(plain).items():
         assert th.equal(value, parameters(watched)[name]), name
     assert callback.last_mean_reward < 0
+
+
+def test_evaluations_are_those_of_the_parameters_after_an_iteration(tmp_path):
+    model = make()
+    callback = MetaEvalCallback(make_vec_env("PointGoal-v0", 2), eval_freq=ITERATION, log_path=str(tmp_path), verbose=0)
+    n = ITERATION + 2 * 180
+    model.learn(n, callback=callback)
+    steps = callback.evaluations_timesteps
+    assert steps == [ITERATION, n]  # not twice at the end
+    callback.evaluate()
+    np.testing.assert_array_equal(callback.evaluations_results[-1], callback.evaluations_results[1])
+
+
+def test_a_callback_that_waits_for_a_good_model_ends_training():
+    model = make()
+    env = make_vec_env("PointGoal-v0", 2)
+    callback = MetaEvalCallback(
+        env, eval_freq=1, callback_on_new_best=StopTrainingOnRewardThreshold(reward_threshold=-1e9), verbose=0
+    )
+    model.learn(10_000, callback=callback)
+    assert callback.model.n_iterations <= 2
+    assert model.num_timesteps < ITERATION + 180
 
 
 def test_evaluations_repeat():
