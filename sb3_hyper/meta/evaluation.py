@@ -66,6 +66,27 @@ def adaptation_curve(
     return AdaptationCurve(*(np.concatenate(arrays) for arrays in zip(*curves, strict=True)))
 
 
+def play_once(env: VecEnv, act: Callable[[], np.ndarray]) -> AdaptationCurve:
+    """
+    An episode without any learning, in each environment.
+
+    :param env: A vectorized environment that has been reset.
+    :param act: Gives actions, ``(n_envs, action_dim)``
+    :return: Returns and lengths, ``(n_envs, 1)`` each
+    """
+    returns, running = np.zeros((env.num_envs, 1)), np.ones(env.num_envs, dtype=bool)
+    lengths = np.zeros((env.num_envs, 1), dtype=int)
+    for n_steps in itertools.count():
+        check_episodes_end(n_steps)
+        _, rewards, dones, _ = env.step(act())
+        returns[running, 0] += rewards[running]
+        lengths[running] += 1
+        running &= ~dones
+        if not running.any():
+            break
+    return AdaptationCurve(returns, lengths)
+
+
 def do_nothing_returns(env: VecEnv, tasks: Sequence[Task], seed: int = 0) -> np.ndarray:
     """
     The anchor of every curve: what an agent gets that gives zeros as actions.
@@ -77,22 +98,8 @@ def do_nothing_returns(env: VecEnv, tasks: Sequence[Task], seed: int = 0) -> np.
     """
     space = env.action_space
     assert isinstance(space, gym.spaces.Box)
-    actions = np.clip(np.zeros((env.num_envs, *space.shape), dtype=space.dtype), space.low, space.high)
-
-    def one_episode(env: VecEnv) -> AdaptationCurve:
-        returns, running = np.zeros((env.num_envs, 1)), np.ones(env.num_envs, dtype=bool)
-        lengths = np.zeros((env.num_envs, 1), dtype=int)
-        for n_steps in itertools.count():
-            check_episodes_end(n_steps)
-            _, rewards, dones, _ = env.step(actions)
-            returns[running, 0] += rewards[running]
-            lengths[running] += 1
-            running &= ~dones
-            if not running.any():
-                break
-        return AdaptationCurve(returns, lengths)
-
-    return adaptation_curve(one_episode, env, tasks, seed).returns[:, 0]
+    nothing = np.clip(np.zeros((env.num_envs, *space.shape), dtype=space.dtype), space.low, space.high)
+    return adaptation_curve(lambda env: play_once(env, lambda: nothing), env, tasks, seed).returns[:, 0]
 
 
 class MetaEvalCallback(EvalCallback):
