@@ -304,6 +304,33 @@ def test_the_divergence_is_that_of_torch():
     th.testing.assert_close(divergence(one, two, batch), theirs.sum(dim=-1).mean(dim=1))
 
 
+@pytest.mark.parametrize("n_at_once", [1, 2])
+@pytest.mark.parametrize("kind", ["vanilla", "hyper"])
+def test_the_step_of_trpo_is_the_same_for_all_tasks_at_once_and_for_groups_of_them(kind, n_at_once, monkeypatch):
+    steps = []
+    for n_rows in (N_TASKS * N, n_at_once * N):
+        monkeypatch.setattr("sb3_hyper.meta.maml.maml.GROUP_ROWS", n_rows)
+        model = make(kind, cg_damping=0.1, cg_max_steps=3)  # more steps make more of rounding
+        data, sizes = noise(model, 1), []
+        evaluate, start, objective = model.evaluator(data.context), flat(model), model.meta_objective
+        adapted, _ = model.inner_step().chain(
+            evaluate, stack(model.policy.network, N_TASKS), data.before, data.olds, differentiable=False
+        )
+        data = data._replace(old=remember(evaluate, adapted, data.after))
+
+        def counted(batch, differentiable=True, sizes=sizes, objective=objective):
+            sizes.append(len(batch.after.weights))
+            return objective(batch, differentiable)
+
+        model.meta_objective = counted
+        model.train(data)
+        steps.append(flat(model) - start)
+        assert sizes[0] == n_rows // N
+        assert sum(sizes) % N_TASKS == 0
+    assert steps[0].norm() > 0
+    assert relative(steps[1], steps[0]) < 1e-8
+
+
 @pytest.mark.parametrize("kind", ["vanilla", "hyper"])
 def test_the_step_of_trpo_has_no_chance_in_it(kind):
     """With the damping of the defaults, where most directions of a hypernetwork have next to no curvature."""

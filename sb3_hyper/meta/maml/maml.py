@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -37,6 +37,7 @@ from sb3_hyper.tasks.interface import Task, TaskSet
 
 SelfMAML = TypeVar("SelfMAML", bound="MAML")
 OUTER = ("trpo", "promp")
+GROUP_ROWS = 8192  # of a group of tasks whose intermediate results a CPU's cache can hold
 
 
 class MAML(TaskLearner):
@@ -375,9 +376,12 @@ class MAML(TaskLearner):
                 kl_before = kl_before / max(1, len(batch.before))
         return MetaLoss(loss, kl, kl_before, policy)
 
-    def _judge(self, batch: MetaBatch, differentiable: bool) -> Judgement:
-        loss, kl, _, policy = self.meta_objective(batch, differentiable)
-        return Judgement(loss, kl, policy, fisher(policy, batch.after))
+    def _judge(self, groups: Sequence[MetaBatch], differentiable: bool) -> Iterator[Judgement]:
+        n_tasks = sum(len(group.after.weights) for group in groups)
+        for group in groups:
+            share = len(group.after.weights) / n_tasks
+            loss, kl, _, policy = self.meta_objective(group, differentiable)
+            yield Judgement(share * loss, share * kl, policy, fisher(policy, group.after, share))
 
     def train(self, batch: MetaBatch) -> None:
         """
@@ -388,9 +392,11 @@ class MAML(TaskLearner):
         self.policy.set_training_mode(True)
         self.policy.set_adapted(None, None)  # what was adapted came from other parameters
         if self.outer == "trpo":
+            n_tasks, n_rows = batch.after.weights.shape
+            groups = batch.groups(max(1, GROUP_ROWS // n_rows) if self.device.type == "cpu" else n_tasks)
             outcome = trust_region_step(
                 list(self.policy.network.parameters()),
-                lambda differentiable: self._judge(batch, differentiable),
+                lambda differentiable: self._judge(groups, differentiable),
                 self.target_kl,
                 self.cg_max_steps,
                 self.cg_damping,

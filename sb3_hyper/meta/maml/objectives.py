@@ -4,7 +4,7 @@ outer one. ``evaluate`` stands for one of :data:`~sb3_hyper.meta.maml.networks.B
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch as th
 
@@ -44,6 +44,21 @@ class MetaBatch(NamedTuple):
     olds: Sequence[Old]
     after: Batch
     old: Old
+
+    def groups(self, n_tasks: int) -> "list[MetaBatch]":
+        """
+        :param n_tasks: Number of tasks.
+        :return: The batch in groups of so many tasks, the last of which may be smaller.
+        """
+        starts = range(0, len(self.after.weights), n_tasks)
+        return [_of_tasks(self, slice(start, start + n_tasks)) for start in starts]
+
+
+def _of_tasks(value: Any, tasks: slice) -> Any:
+    if value is None or isinstance(value, th.Tensor):
+        return None if value is None else value[tasks]
+    parts = [_of_tasks(part, tasks) for part in value]
+    return type(value)(*parts) if hasattr(value, "_fields") else parts
 
 
 class MetaLoss(NamedTuple):
@@ -114,15 +129,16 @@ def divergence(policy: Gaussian, old: Gaussian, batch: Batch) -> th.Tensor:
     return (policy.divergence_from(old) * batch.weights).sum(dim=1)
 
 
-def fisher(policy: Gaussian, batch: Batch) -> Metric:
+def fisher(policy: Gaussian, batch: Batch, scale: float = 1.0) -> Metric:
     """
     The Hessian of the mean :func:`divergence` over tasks with respect to mean and log-std, where it is zero.
 
     :param policy: Distributions at the batch's states.
     :param batch: Steps.
+    :param scale: Factor of the result.
     :return: Its product with changes of mean and log-std.
     """
-    weights = batch.weights.unsqueeze(-1) / len(batch.weights)  # (n_tasks, n, 1)
+    weights = batch.weights.unsqueeze(-1) * (scale / len(batch.weights))  # (n_tasks, n, 1)
     precision = (-2 * policy.log_std.detach()).exp()
 
     def times(tangents: Sequence[th.Tensor]) -> list[th.Tensor]:

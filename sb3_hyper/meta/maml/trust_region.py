@@ -1,6 +1,6 @@
 """The outer step by TRPO (Schulman et al., ICML 2015): conjugate gradient, then a line search."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch as th
@@ -10,7 +10,7 @@ Metric = Callable[[Sequence[th.Tensor]], Sequence[th.Tensor]]
 
 class Judgement(NamedTuple):
     """
-    What there is to know of some parameters.
+    What there is to know of some parameters, on all data or on a part of it: the sum over parts is what counts.
 
     :param loss: The loss.
     :param divergence: KL from the policy that gathered the data.
@@ -24,7 +24,7 @@ class Judgement(NamedTuple):
     metric: Metric
 
 
-Objective = Callable[[bool], Judgement]
+Objective = Callable[[bool], Iterable[Judgement]]
 
 
 class Outcome(NamedTuple):
@@ -116,21 +116,41 @@ def natural_direction(
     :param cg_damping: Is added to the Hessian's diagonal.
     :return: The direction, not scaled.
     """
-    judgement = objective(True)
-    outputs, sizes = list(judgement.outputs), [parameter.numel() for parameter in parameters]
-    gradient = flat(th.autograd.grad(judgement.loss, parameters, retain_graph=True))
+    loss, gradient = 0.0, th.zeros_like(flat(parameters))
+    products: list[Callable[[Sequence[th.Tensor]], th.Tensor]] = []
+    for judgement in objective(True):
+        loss += judgement.loss.item()
+        gradient += flat(th.autograd.grad(judgement.loss, parameters, retain_graph=True))
+        products.append(curvature_of(judgement, parameters))
+    sizes = [parameter.numel() for parameter in parameters]
+
+    def times_hessian(vector: th.Tensor) -> th.Tensor:
+        parts = [part.view_as(parameter) for part, parameter in zip(vector.split(sizes), parameters, strict=True)]
+        result = cg_damping * vector
+        for product in products:
+            result += product(parts)
+        return result
+
+    step = conjugate_gradient(times_hessian, gradient, cg_max_steps)
+    return Direction(loss, step, (step @ times_hessian(step)).item())
+
+
+def curvature_of(judgement: Judgement, parameters: Sequence[th.nn.Parameter]) -> Callable[[Sequence[th.Tensor]], th.Tensor]:
+    """
+    :param judgement: What is known of the parameters.
+    :param parameters: The parameters.
+    :return: Maps a change of the parameters to its product with ``J' F J``.
+    """
+    outputs = list(judgement.outputs)
     # J'u as a function of u: its own gradient, times v, is Jv
     cotangents = [th.zeros_like(output).requires_grad_() for output in outputs]
     pulled_back = th.autograd.grad(outputs, parameters, cotangents, create_graph=True)
 
-    def times_hessian(vector: th.Tensor) -> th.Tensor:
-        parts = [part.view_as(parameter) for part, parameter in zip(vector.split(sizes), parameters, strict=True)]
-        tangents = th.autograd.grad(pulled_back, cotangents, parts, retain_graph=True)
-        product = th.autograd.grad(outputs, parameters, list(judgement.metric(tangents)), retain_graph=True)
-        return flat(product) + cg_damping * vector
+    def product(change: Sequence[th.Tensor]) -> th.Tensor:
+        tangents = th.autograd.grad(pulled_back, cotangents, change, retain_graph=True)
+        return flat(th.autograd.grad(outputs, parameters, list(judgement.metric(tangents)), retain_graph=True))
 
-    step = conjugate_gradient(times_hessian, gradient, cg_max_steps)
-    return Direction(judgement.loss.item(), step, (step @ times_hessian(step)).item())
+    return product
 
 
 def trust_region_step(
@@ -163,8 +183,9 @@ def trust_region_step(
     start, full_step, fraction = flat(parameters).detach(), step * (2 * target_kl / curvature) ** 0.5, 1.0
     for _ in range(line_search_max_iter):
         assign(start - fraction * full_step, parameters)
-        judgement = objective(False)
-        loss, divergence = judgement.loss.item(), judgement.divergence.item()
+        judgements = list(objective(False))
+        loss = sum(judgement.loss.item() for judgement in judgements)
+        divergence = sum(judgement.divergence.item() for judgement in judgements)
         if loss < loss_before and divergence < target_kl:
             return Outcome(True, loss_before, loss, divergence)
         fraction *= line_search_shrinking_factor
