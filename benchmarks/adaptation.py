@@ -3,21 +3,27 @@ Rows and figures of meta-learners: what MetaEvalCallback stored in the folders o
 
     python -m benchmarks.adaptation collect pearl-small logs/studies/pearl-small
     python -m benchmarks.adaptation draw pearl-small
+    python -m benchmarks.adaptation divergence maml-small logs/studies/maml-small
 
 The first command adds the runs below a folder, VARIANT/ENVIRONMENT/seed-N/..., to benchmarks/results/NAME-adaptation.csv, one
 row per episode of each task; episode "nothing" is that of an agent that does nothing. The second prints a table and draws a
-figure for each environment.
+figure for each environment. The third measures, for the final models of MAML, how far an inner step moves the policy:
+KL(before || after) on the training tasks, in NAME-divergence.csv.
 """
 
 import argparse
 import csv
-from collections import defaultdict
+from collections import defaultdict, deque
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
+from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.logger import Logger
 
+from sb3_hyper import MAML
 from sb3_hyper.common.figures import GREY, PALETTE, finish
 from sb3_hyper.common.files import replacing
 
@@ -137,19 +143,50 @@ def draw(name: str, split: str) -> None:
         figure.savefig(IMAGES / f"{name}-{environment}-{split}.png", dpi=150)
 
 
+def divergence(name: str, folder: Path) -> None:
+    """
+    Measure how far the inner steps move the policies of finished runs. Those of multi-task training take them too.
+
+    :param name: Name of the results.
+    :param folder: Where the runs lie.
+    """
+    rows = []
+    for path in sorted(folder.rglob("maml/*/*-v*.zip")):
+        variant, environment, seed = path.relative_to(folder).parts[:3]
+        model = MAML.load(path, env=make_vec_env(environment, 40), device="cpu")
+        model.multi_task = False
+        model.set_random_seed(0)
+        model.set_logger(Logger(None, []))
+        model.ep_info_buffer, model.ep_success_buffer = deque(), deque()
+        callback = CallbackList([])
+        callback.init_callback(model)
+        model.collect(callback)
+        kl = model.logger.name_to_value["rollout/adaptation_kl"]
+        rows.append([variant, environment, seed.removeprefix("seed-"), f"{kl:.3g}"])
+        print(*rows[-1])
+    with replacing(RESULTS / f"{name}-divergence.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["variant", "environment", "seed", "kl"])
+        writer.writerows(rows)
+
+
 def main() -> None:
-    """Collect or draw."""
+    """Collect, draw or measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     collecting = commands.add_parser("collect")
-    collecting.add_argument("name")
-    collecting.add_argument("folder", type=Path)
+    measuring = commands.add_parser("divergence")
+    for command in (collecting, measuring):
+        command.add_argument("name")
+        command.add_argument("folder", type=Path)
     drawing = commands.add_parser("draw")
     drawing.add_argument("name")
     drawing.add_argument("--split", default="test")
     args = parser.parse_args()
     if args.command == "collect":
         print(f"{collect(args.name, args.folder)} rows")
+    elif args.command == "divergence":
+        divergence(args.name, args.folder)
     else:
         draw(args.name, args.split)
 
