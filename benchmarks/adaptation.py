@@ -25,7 +25,7 @@ from stable_baselines3.common.logger import Logger
 
 from sb3_hyper import MAML
 from sb3_hyper.common.figures import GREY, PALETTE, finish
-from sb3_hyper.common.files import replacing
+from sb3_hyper.common.files import write_csv
 
 RESULTS = Path(__file__).parent / "results"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -81,10 +81,7 @@ def collect(name: str, folder: Path) -> int:
         run = variant, environment, seed.removeprefix("seed-")
         rows = {key: value for key, value in rows.items() if key[:3] != run} | rows_of(path, *run)
     order = sorted(rows, key=lambda key: (*key[:4], int(key[4]), int(key[5]), key[6]))
-    with replacing(RESULTS / f"{name}-adaptation.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*KEYS, "return"])
-        writer.writerows([*key, rows[key]] for key in order)
+    write_csv(RESULTS / f"{name}-adaptation.csv", [*KEYS, "return"], ([*key, rows[key]] for key in order))
     return len(rows)
 
 
@@ -164,10 +161,7 @@ def divergence(name: str, folder: Path) -> None:
         kl = model.logger.name_to_value["rollout/adaptation_kl"]
         rows.append([variant, environment, seed.removeprefix("seed-"), f"{kl:.3g}"])
         print(*rows[-1])
-    with replacing(RESULTS / f"{name}-divergence.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["variant", "environment", "seed", "kl"])
-        writer.writerows(rows)
+    write_csv(RESULTS / f"{name}-divergence.csv", ["variant", "environment", "seed", "kl"], rows)
 
 
 def main() -> None:

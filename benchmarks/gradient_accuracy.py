@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sb3_hyper.common.files import replacing
+from sb3_hyper.common.files import replacing, write_csv
 from sb3_hyper.diagnostics import plots
 from sb3_hyper.diagnostics.records import load_records
 from sb3_hyper.experiments.studies import load_study
@@ -57,10 +57,8 @@ def collect(folder: Path) -> int:
         for row in rows_of(path, *run):
             merged[tuple(row[key] for key in KEYS)] = row
     ordered = sorted(merged.values(), key=lambda row: (*(row[key] for key in KEYS[:2]), *(int(row[key]) for key in KEYS[2:])))
-    with replacing(RESULTS) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*KEYS, *PER_STATE, *WHOLE], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(ordered)
+    names = [*KEYS, *PER_STATE, *WHOLE]
+    write_csv(RESULTS, names, ([row[name] for name in names] for row in ordered))
     return len(ordered)
 
 

@@ -10,7 +10,6 @@ figure is the median over the rounds, of processor time.
 """
 
 import argparse
-import csv
 import functools
 import os
 import statistics
@@ -26,7 +25,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper import MAML
-from sb3_hyper.common.files import replacing
+from sb3_hyper.common.files import write_csv
 from sb3_hyper.experiments import provenance
 from sb3_hyper.meta.maml.episodes import LinearBaseline, make_batch
 from sb3_hyper.meta.maml.networks import stack
@@ -158,12 +157,9 @@ def main() -> None:
         print(f"{name:12}{order:8}{version:18}{playing:8.2f} s playing{learning:8.2f} s learning{ratio:8.2f} times ours")
     threads = "" if args.device != "cpu" else f"-{args.threads}-threads"
     path = args.results / f"maml-speed-{args.device}{threads}.csv"
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        header = ["policy", "order", "version", "playing_seconds", "learning_seconds", "seconds", "times_ours"]
-        writer.writerow([*header, "tasks", "episodes", "processor", "versions"])
-        what = args.tasks, args.episodes, provenance.processor(args.device), provenance.versions()
-        writer.writerows([*row, *what] for row in rows)
+    header = ["policy", "order", "version", "playing_seconds", "learning_seconds", "seconds", "times_ours"]
+    what = args.tasks, args.episodes, provenance.processor(args.device), provenance.versions()
+    write_csv(path, [*header, "tasks", "episodes", "processor", "versions"], ([*row, *what] for row in rows))
     print(f"{os.path.relpath(path)} is written")
 
 

@@ -10,7 +10,6 @@ is the median over the rounds, of processor time.
 """
 
 import argparse
-import csv
 import functools
 import os
 import statistics
@@ -25,7 +24,7 @@ from rich.progress import track
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_hyper import PEARL
-from sb3_hyper.common.files import replacing
+from sb3_hyper.common.files import write_csv
 from sb3_hyper.experiments import provenance
 from sb3_hyper.meta.pearl.networks import HyperActor
 from sb3_hyper.networks.spec import resolve_spec
@@ -140,11 +139,9 @@ def main() -> None:
         print(f"{group:8}{name:28}{1000 * statistics.median(values):10.3f} ms{ratio:10.3f} of {baseline[1]}")
     threads = "" if args.device != "cpu" else f"-{args.threads}-threads"
     path = args.results / f"pearl-speed-{args.device}{threads}.csv"
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["group", "piece", "milliseconds", "ratio", "ratio_of", "processor", "versions"])
-        what = provenance.processor(args.device), provenance.versions()
-        writer.writerows([*row, *what] for row in rows)
+    what = provenance.processor(args.device), provenance.versions()
+    header = ["group", "piece", "milliseconds", "ratio", "ratio_of", "processor", "versions"]
+    write_csv(path, header, ([*row, *what] for row in rows))
     print(f"{os.path.relpath(path)} is written")
 
 

@@ -5,7 +5,6 @@ Measure the undiscounted return of uniformly random actions: the zero of normali
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import gymnasium as gym
@@ -14,7 +13,7 @@ import numpy as np
 from rich.progress import track
 
 import sb3_hyper  # noqa: F401, registers PaperAnt-v4
-from sb3_hyper.common.files import replacing
+from sb3_hyper.common.files import write_csv
 
 ENVIRONMENTS = (
     "HalfCheetah-v5",
@@ -79,10 +78,7 @@ def main() -> None:
                 "mujoco": mujoco.__version__,
             }
         )
-    with replacing(args.output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(args.output, rows[0], (row.values() for row in rows))
     print(f"Rows: {args.output}")
 
 

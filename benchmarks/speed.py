@@ -10,8 +10,6 @@ medians of the ratios within a round.
 """
 
 import argparse
-import csv
-import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -28,6 +26,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 import sb3_hyper
 from benchmarks.plain import PlainSACPolicy, PlainTD3Policy
+from sb3_hyper.common.files import write_csv
 from sb3_hyper.experiments import provenance
 
 NET_ARCH = [256, 256]
@@ -220,17 +219,11 @@ def main() -> None:
     name = "speed" if args.actions is None else "actions"
     output = args.output or Path(__file__).parent / "results" / f"{name}-{args.device}-{args.threads}-threads.csv"
 
-    output.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     for row in train_rows(args) if args.actions is None else action_rows(args):
         rows.append(row | setting(args.device, args.threads, args.rounds))
         print("  ".join(f"{key}={value}" for key, value in row.items()))
-    temporary = output.with_suffix(".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(temporary, output)
+    write_csv(output, rows[0], (row.values() for row in rows))
     print(f"Rows: {output}")
 
 

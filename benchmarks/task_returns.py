@@ -6,7 +6,6 @@ compared with.
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import gymnasium as gym
@@ -16,7 +15,7 @@ from rich.progress import track
 from stable_baselines3.common.env_util import make_vec_env
 
 import sb3_hyper  # noqa: F401, registers the environments
-from sb3_hyper.common.files import replacing
+from sb3_hyper.common.files import write_csv
 from sb3_hyper.meta.evaluation import adaptation_curve, do_nothing_returns, play_once
 from sb3_hyper.tasks.registration import TASK_ENVS
 from sb3_hyper.tasks.vectorized import sample_task_set
@@ -70,10 +69,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT, help="CSV file (default: %(default)s)")
     args = parser.parse_args()
     rows = [row for name in track(args.environments) for row in measure(name, args.tasks, args.seed)]
-    with replacing(args.output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(args.output, rows[0], (row.values() for row in rows))
     print(f"Rows: {args.output}")
 
 

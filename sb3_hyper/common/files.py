@@ -1,10 +1,11 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import csv
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         os.unlink(name)
         raise
+
+
+def write_csv(path: str | os.PathLike[str], header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> None:
+    """
+    :param path: The file to write or replace.
+    :param header: Names of the columns.
+    :param rows: Their values.
+    """
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -1,11 +1,10 @@
 """What an evaluation callback wrote, as a table."""
 
-import csv
 import os
 
 import numpy as np
 
-from sb3_hyper.common.files import replacing
+from sb3_hyper.common.files import write_csv
 
 
 def load_evaluations(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -19,7 +18,7 @@ def load_evaluations(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarr
         return data["timesteps"], data["results"]
 
 
-def write_csv(path: str | os.PathLike[str], steps: np.ndarray, returns: np.ndarray) -> None:
+def write_evaluations(path: str | os.PathLike[str], steps: np.ndarray, returns: np.ndarray) -> None:
     """
     Write evaluations as CSV, one row each: step, mean and standard deviation (over episodes), and every return.
 
@@ -28,8 +27,8 @@ def write_csv(path: str | os.PathLike[str], steps: np.ndarray, returns: np.ndarr
     :param returns: Undiscounted returns, ``(n_evaluations, n_episodes)``
     """
     header = ["step", "mean_return", "std_return", *(f"return_{episode}" for episode in range(returns.shape[1]))]
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for step, row in zip(steps, returns, strict=True):
-            writer.writerow([int(step), *(f"{value:.3f}" for value in (row.mean(), row.std(), *row))])
+    rows = (
+        [int(step), *(f"{value:.3f}" for value in (row.mean(), row.std(), *row))]
+        for step, row in zip(steps, returns, strict=True)
+    )
+    write_csv(path, header, rows)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from sb3_hyper.common.files import replacing
+from sb3_hyper.common.files import write_csv
 
 KEYS = ("study", "variant", "environment", "seed", "step")
 NUMBERS = ("study", "variant", "algorithm", "environment", "seed", "step", "seconds", "cpu_seconds")  # the returns follow
@@ -169,8 +169,5 @@ def _write(path: Path, rows: list[Row]) -> None:
 
     ordered: list[Row] = sorted(rows, key=order)
     n_episodes = max(len(_returns(row)) for row in rows)
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        names = [*NUMBERS, *(f"return_{episode}" for episode in range(n_episodes)), *ORIGIN]
-        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(ordered)
+    names = [*NUMBERS, *(f"return_{episode}" for episode in range(n_episodes)), *ORIGIN]
+    write_csv(path, names, ([row.get(name, "") for name in names] for row in ordered))

@@ -14,7 +14,7 @@ from rich.progress import track
 from rich.table import Table
 from stable_baselines3.common.env_util import make_vec_env
 
-from sb3_hyper.common.files import replacing
+from sb3_hyper.common.files import replacing, write_csv
 from sb3_hyper.meta.maml.maml import MAML
 from sb3_hyper.meta.maml.update_noise import noise_table, update_noise
 
@@ -26,13 +26,12 @@ def write_populations(path: Path, populations: Mapping[str, np.ndarray]) -> None
     :param path: The CSV file. It is written whole or not at all.
     :param populations: Label -> returns before and after adaptation, ``(n_updates, n_tasks, 2)``
     """
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEADER)
-        for label, returns in populations.items():
-            for update, task in np.ndindex(returns.shape[:2]):
-                before, after = returns[update, task, 0], returns[update, task, -1]
-                writer.writerow([label, update, task, f"{before:.3f}", f"{after:.3f}"])
+    rows = [
+        [label, update, task, f"{returns[update, task, 0]:.3f}", f"{returns[update, task, -1]:.3f}"]
+        for label, returns in populations.items()
+        for update, task in np.ndindex(returns.shape[:2])
+    ]
+    write_csv(path, HEADER, rows)
 
 
 def read_populations(path: Path) -> dict[str, np.ndarray]:

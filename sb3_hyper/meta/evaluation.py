@@ -1,6 +1,5 @@
 """How good a meta-learner is in a task it has not seen, episode after episode: adaptation curves."""
 
-import csv
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch as th
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_hyper.common.files import replacing
+from sb3_hyper.common.files import replacing, write_csv
 from sb3_hyper.common.random_states import get_random_states, set_random_states
 from sb3_hyper.tasks.interface import Task, TaskSet
 from sb3_hyper.tasks.vectorized import reset_to_tasks
@@ -290,13 +289,11 @@ def write_adaptation_csv(path: str | Path, steps: np.ndarray, curves: Mapping[st
     :param curves: ``returns_<split>``, perhaps with ``_stochastic``: ``(n, n_tasks, n_episodes)``
     :param deterministic: What those without ``_stochastic`` are.
     """
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["step", "split", "deterministic", "task", "episode", "return"])
-        for name, returns in curves.items():
-            if not name.startswith("returns_"):
-                continue
-            split, _, stochastic = name.removeprefix("returns_").partition("_")
-            for (evaluation, task, episode), value in np.ndenumerate(returns):
-                row = [int(steps[evaluation]), split, deterministic and not stochastic, task, episode, f"{value:.3f}"]
-                writer.writerow(row)
+    rows = []
+    for name, returns in curves.items():
+        if not name.startswith("returns_"):
+            continue
+        split, _, stochastic = name.removeprefix("returns_").partition("_")
+        for (evaluation, task, episode), value in np.ndenumerate(returns):
+            rows.append([int(steps[evaluation]), split, deterministic and not stochastic, task, episode, f"{value:.3f}"])
+    write_csv(path, ["step", "split", "deterministic", "task", "episode", "return"], rows)

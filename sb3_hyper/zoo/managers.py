@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 import sb3_hyper  # noqa: F401 (registers policies and environments)
 from sb3_hyper.experiments.algorithms import META_ALGORITHMS
-from sb3_hyper.experiments.evaluations import load_evaluations, write_csv
+from sb3_hyper.experiments.evaluations import load_evaluations, write_evaluations
 from sb3_hyper.experiments.hyperparams import hyperparams_file, refuse_numbers_as_text
 from sb3_hyper.experiments.plots import plot_learning_curve
 from sb3_hyper.meta.progress import StepsProgressBar
@@ -119,7 +119,7 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
         if (folder / "evaluations.npz").is_file():
             what = "Model, evaluations and learning curve lie"
             steps, returns = load_evaluations(folder / "evaluations.npz")
-            write_csv(folder / "evaluations.csv", steps, returns)
+            write_evaluations(folder / "evaluations.csv", steps, returns)
             label = f"{type(model.policy).__name__}, {returns.shape[1]} episodes each (mean, middle half)"
             title = f"{self.algo.upper()} on {self.env_name.gym_id}"
             plot_learning_curve(folder / "learning_curve.png", {label: (steps, returns)}, title)

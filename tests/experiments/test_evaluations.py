@@ -1,6 +1,6 @@
 import numpy as np
 
-from sb3_hyper.experiments.evaluations import load_evaluations, write_csv
+from sb3_hyper.experiments.evaluations import load_evaluations, write_evaluations
 
 
 def test_evaluations_become_rows(tmp_path):
@@ -9,7 +9,7 @@ def test_evaluations_become_rows(tmp_path):
     loaded_steps, loaded_returns = load_evaluations(tmp_path / "evaluations.npz")
     np.testing.assert_array_equal(loaded_steps, steps)
     np.testing.assert_array_equal(loaded_returns, returns)
-    write_csv(tmp_path / "evaluations.csv", loaded_steps, loaded_returns)
+    write_evaluations(tmp_path / "evaluations.csv", loaded_steps, loaded_returns)
     assert (tmp_path / "evaluations.csv").read_text().splitlines() == [
         "step,mean_return,std_return,return_0,return_1",
         "10,2.000,1.000,1.000,3.000",
