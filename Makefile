@@ -14,7 +14,7 @@ THREADS = 1
 EVAL_FREQ = $(shell expr $(STEPS) / 6)
 EVAL_EPISODES = 10
 LOGS = logs
-STUDIES = slim-search critics-100k
+STUDIES = pearl-small maml-small slim-search critics-100k sac-100k gradient-accuracy
 SLICE = 40m
 
 help:  ## Show the targets
