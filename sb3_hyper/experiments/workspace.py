@@ -16,6 +16,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from sb3_hyper.common.files import read_json, replacing, write_json
+from sb3_hyper.experiments.algorithms import META_ALGORITHMS
 from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE
 from sb3_hyper.experiments.results import KEYS, Row, RunResult, merge_rows, read_results, read_rows
 from sb3_hyper.experiments.studies import Run, Study, StudyError
@@ -214,16 +215,20 @@ class Workspace:
         :return: Keys of the runs whose rows are in the results.
         :raises StudyError: If the results hold rows of another definition.
         """
-        definitions: dict[tuple[str, ...], str] = {run.key: run.definition for run in self.study.runs()}
+        runs: dict[tuple[str, ...], Run] = {run.key: run for run in self.study.runs()}
         last, numbers = set(), Counter[tuple[str, ...]]()
         for row in read_rows(self.results):
             key = tuple(row[name] for name in KEYS[:-1])
-            if definitions.get(key, row["definition"]) != row["definition"]:
+            if key in runs and runs[key].definition != row["definition"]:
                 raise StudyError(f"{self.results} holds {', '.join(key)} of another definition: {ANOTHER_DEFINITION}")
             numbers[key] += 1
             if self.study.is_last(int(row["step"])):
                 last.add(key)
-        return {key for key in last if numbers[key] >= self.study.steps // self.study.eval_freq}
+        # an iteration of a meta-learner may pass several steps at which it would be evaluated
+        at_least = {
+            key: 1 if run.algo in META_ALGORITHMS else self.study.steps // self.study.eval_freq for key, run in runs.items()
+        }
+        return {key for key in last if numbers[key] >= at_least.get(key, 1)}
 
     def collect(self) -> int:
         """

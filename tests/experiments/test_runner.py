@@ -74,7 +74,7 @@ def test_every_run_ends_in_rows(uninterrupted):
 META = {
     "environments": ["PointGoal-v0"],
     "steps": 480,
-    "eval_freq": 160,
+    "eval_freq": 60,
     "baseline": "maml",
     "variants": {
         "maml": {
@@ -91,6 +91,7 @@ def test_a_meta_learner_ends_in_one_row_per_evaluation(tmp_path):
     workspace = make_workspace(tmp_path, **META)
     assert run_local(workspace)
     assert [int(row["step"]) for row in read_rows(workspace.results)] == [160, 320, 480]
+    assert workspace.finished() == {run.key for run in workspace.study.runs()}  # though there is none at 60
 
 
 def test_of_evaluations_at_one_step_the_last_counts(tmp_path):
