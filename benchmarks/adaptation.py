@@ -128,7 +128,7 @@ def draw(name: str, split: str) -> None:
                 axes.plot(steps, returns[..., -1].mean(axis=1), color=colour, linewidth=1.8, label=label)
                 before = f"{variant}, before" if first else None
                 axes.plot(steps, returns[..., 0].mean(axis=1), color=colour, linewidth=1, linestyle=":", label=before)
-                values = " -> ".join(f"{value:.0f}" for value in returns[-1].mean(axis=0))
+                values = " -> ".join(f"{value:.4g}" for value in returns[-1].mean(axis=0))
                 by_task = "" if returns.shape[1] > 4 else f"; last episode by task: {np.round(returns[-1, :, -1]).tolist()}"
                 print(f"  {variant:14} seed {seed}, {steps[-1]} steps: {values}{by_task}; nothing {nothing.mean():.0f}")
         axes.axhline(nothing.mean(), color=GREY, linestyle="--", linewidth=1, label="doing nothing")
