@@ -147,10 +147,17 @@ def divergence(name: str, folder: Path) -> None:
     :param name: Name of the results.
     :param folder: Where the runs lie.
     """
-    rows = []
-    for path in sorted(folder.rglob("maml/*/*-v*.zip")):
-        variant, environment, seed = path.relative_to(folder).parts[:3]
-        model = MAML.load(path, env=make_vec_env(environment, 40), device="cpu")
+    path = RESULTS / f"{name}-divergence.csv"
+    rows = {}
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = {(row["variant"], row["environment"], row["seed"]): row["kl"] for row in csv.DictReader(file)}
+    models = sorted(folder.rglob("maml/*/*-v*.zip"))
+    if not models:
+        raise SystemExit(f"There are no models of MAML below {folder}")
+    for model_path in models:
+        variant, environment, seed = model_path.relative_to(folder).parts[:3]
+        model = MAML.load(model_path, env=make_vec_env(environment, 40), device="cpu")
         model.multi_task = False
         model.set_random_seed(0)
         model.set_logger(Logger(None, []))
@@ -159,9 +166,9 @@ def divergence(name: str, folder: Path) -> None:
         callback.init_callback(model)
         model.collect(callback)
         kl = model.logger.name_to_value["rollout/adaptation_kl"]
-        rows.append([variant, environment, seed.removeprefix("seed-"), f"{kl:.3g}"])
-        print(*rows[-1])
-    write_csv(RESULTS / f"{name}-divergence.csv", ["variant", "environment", "seed", "kl"], rows)
+        rows[variant, environment, seed.removeprefix("seed-")] = f"{kl:.3g}"
+        print(variant, environment, seed, f"{kl:.3g}")
+    write_csv(path, ["variant", "environment", "seed", "kl"], ([*run, rows[run]] for run in sorted(rows)))
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """What a class accepts, for messages that say so."""
 
+import contextlib
 import inspect
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 #: Algorithms give these to their policies themselves.
 GIVEN = {"self", "observation_space", "action_space", "lr_schedule"}
@@ -34,3 +35,21 @@ def refuse_unknown(cls: type, given: Collection[str], hint: str = "") -> None:
     accepted = accepted_arguments(cls)
     if unknown := sorted(set(given) - set(accepted)):
         raise ValueError(f"{cls.__name__} knows no {', '.join(unknown)}. Accepted: {', '.join(accepted)}.{hint}")
+
+
+@contextlib.contextmanager
+def listing_accepted(cls: type, given: Collection[str]) -> Iterator[None]:
+    """
+    For constructors that may do as they like with their arguments: they are called, and if they find one unexpected, the
+    message lists those that are accepted.
+
+    :param cls: A class.
+    :param given: Names of arguments.
+    :return: A context to make an object of the class in.
+    """
+    try:
+        yield
+    except TypeError as error:
+        if "unexpected keyword argument" in str(error):
+            refuse_unknown(cls, given)
+        raise

@@ -241,7 +241,8 @@ class ResumableRun(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # The transition of the last step is stored by now, and the model trained on it, and perhaps evaluated
-        self._has_new_evaluation()
+        if self._has_new_evaluation():
+            self._report()
         if self._obstacle is None and self._episode_ended and self._is_due():
             self._save()
         self._episode_ended = False

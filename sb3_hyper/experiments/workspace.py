@@ -183,7 +183,8 @@ class Workspace:
         self._check_definition(run)
         evaluations = progress["evaluations"]
         steps = np.array(evaluations["timesteps"], dtype=int)
-        kept = steps <= self.study.steps  # on-policy runs go beyond
+        # on-policy runs go beyond; so do meta-learners, whose last evaluation is the one that counts
+        kept = (steps <= self.study.steps) | (run.algo in META_ALGORITHMS)
         kept[:-1] &= steps[1:] != steps[:-1]  # of two evaluations at one step, the last is that of the later update
         return RunResult(
             study=self.study.name,

@@ -123,7 +123,8 @@ class MetaEvalCallback(EvalCallback):
     :param n_episodes: Points of the curve, the last of which counts: episodes for PEARL (3 by default), for MAML inner steps
         and one (as many as in training by default).
     :param eval_freq: Evaluate every so many environment steps of training (not calls, as ``EvalCallback`` does), between two
-        iterations, and at the end: the step that is noted is that up to which the parameters have learned.
+        iterations, and at the end: the step that is noted is that up to which the parameters have learned. (Within
+        ``EveryNTimesteps``, which does not tell when an iteration begins, at the step that it is called.)
     :param deterministic: The actor's mode instead of samples. None: as the authors evaluate, PEARL's mode and MAML's samples.
     :param stochastic: Whether samples are evaluated beside the mode.
     :param seed: Seed of evaluations: all of them start from the same states.
@@ -152,6 +153,7 @@ class MetaEvalCallback(EvalCallback):
         self.n_episodes, self.stochastic = n_episodes, stochastic
         self._deterministic = deterministic
         self._last_step, self._last_update, self._going_on = 0, -1, True
+        self._begun: tuple[int, int] | None = None  # steps and updates when the iteration began, if we were told
         self.seed = seed
         self.nothing: dict[str, np.ndarray] = {}
         self.curves: dict[str, list[np.ndarray]] = {}
@@ -172,23 +174,38 @@ class MetaEvalCallback(EvalCallback):
         if not self.evaluated:
             raise ValueError(f"There are no tasks in {', '.join(self.splits)} to evaluate")
 
+    def _on_training_start(self) -> None:
+        super()._on_training_start()
+        self._begun = None
+        if self.model.num_timesteps < self._last_step:  # another training
+            self._last_step, self._last_update = 0, -1
+
+    def _on_rollout_start(self) -> None:
+        self._begun = self.model.num_timesteps, self.model._n_updates
+        self._going_on = self._evaluate_if_due()
+
+    def _on_step(self) -> bool:
+        return self._going_on if self._begun is not None else self._evaluate_if_due()
+
+    def _on_training_end(self) -> None:
+        if self._is_new() and self._learned_steps() not in self.evaluations_timesteps[-1:]:
+            self.evaluate()
+
     def _is_new(self) -> bool:
         """Whether there has been an update since the last evaluation; of the same parameters there is nothing new to say."""
         return self.eval_freq > 0 and self.model._n_updates != self._last_update
 
-    def _on_rollout_start(self) -> None:
+    def _evaluate_if_due(self) -> bool:
         if self.n_curves < len(self.evaluations_timesteps):  # an interrupted run goes on
             self._last_step = self.evaluations_timesteps[-1]
-        self._going_on = True
-        if self._is_new() and self.model.num_timesteps // self.eval_freq > self._last_step // self.eval_freq:
-            self._going_on = self.evaluate()
+        due = self._is_new() and self.model.num_timesteps // self.eval_freq > self._last_step // self.eval_freq
+        return self.evaluate() if due else True
 
-    def _on_step(self) -> bool:
-        return self._going_on
-
-    def _on_training_end(self) -> None:
-        if self._is_new():
-            self.evaluate()
+    def _learned_steps(self) -> int:
+        """Up to which step the parameters have learned: those of an iteration that was broken off count for nothing."""
+        if self._begun is not None and self._begun[1] == self.model._n_updates:
+            return self._begun[0]
+        return self.model.num_timesteps
 
     def evaluate(self) -> bool:
         """
@@ -196,7 +213,7 @@ class MetaEvalCallback(EvalCallback):
 
         :return: Whether to go on training.
         """
-        self._last_step, self._last_update = self.num_timesteps, self.model._n_updates
+        self._last_step, self._last_update = self._learned_steps(), self.model._n_updates
         states, policy = get_random_states(), self.model.policy
         kept = policy.get_extra_state()
         try:
@@ -246,7 +263,7 @@ class MetaEvalCallback(EvalCallback):
                 self.curves = {name: list(data[name][before]) for name in curves}
         for name, curve in curves.items():
             self.curves.setdefault(name, []).append(curve)
-        self.evaluations_timesteps.append(self.num_timesteps)
+        self.evaluations_timesteps.append(self._last_step)
         self.evaluations_results.append(curves[f"returns_{main}"][:, -1].tolist())
         self.evaluations_length.append(curves[f"lengths_{main}"][:, -1].tolist())
         self.n_curves = len(self.evaluations_timesteps)
@@ -269,15 +286,15 @@ class MetaEvalCallback(EvalCallback):
                     self.logger.record(f"eval/{split}_{episode}", float(mean))
                 if self.verbose >= 1:
                     values = " -> ".join(f"{mean:.1f}" for mean in means)
-                    print(f"Eval num_timesteps={self.num_timesteps}, {len(returns)} {split} tasks, by episode: {values}")
+                    print(f"Eval num_timesteps={self._last_step}, {len(returns)} {split} tasks, by episode: {values}")
         for split, nothing in self.nothing.items():
             self.logger.record(f"eval/{split}_nothing", float(nothing.mean()))
         self.logger.record("eval/mean_reward", self.last_mean_reward)
         self.logger.record("eval/mean_ep_length", float(lengths[:, -1].mean()))
         n_played: int = self.model.n_episodes_per_point  # type: ignore[attr-defined]
         self.logger.record("eval/adaptation_steps", float(n_played * lengths[:, :-1].sum(axis=1).mean()))
-        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
-        self.logger.dump(self.num_timesteps)
+        self.logger.record("time/total_timesteps", self._last_step, exclude="tensorboard")
+        self.logger.dump(self._last_step)
 
 
 def write_adaptation_csv(path: str | Path, steps: np.ndarray, curves: Mapping[str, np.ndarray], deterministic: bool) -> None:

@@ -11,7 +11,6 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
-from sb3_hyper.common.arguments import refuse_unknown
 from sb3_hyper.meta.policy import refuse_other_than_flat
 from sb3_hyper.meta.progress import with_progress_bar
 from sb3_hyper.tasks.context import ContextScaler
@@ -56,7 +55,6 @@ class TaskLearner(BaseAlgorithm):
         if not issubclass(self.policy_class, expected):
             name = type(self).__name__
             raise ValueError(f"{name} takes policies derived from {expected.__name__}, got {self.policy_class.__name__}")
-        refuse_unknown(self.policy_class, self.policy_kwargs)
 
     def _take_tasks(self, with_context: bool) -> None:
         """

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from gymnasium import Env
 from rl_zoo3.utils import ALGOS
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.callbacks import EvalCallback, ProgressBarCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -143,7 +143,9 @@ class ResumingExperimentManager(ExperimentManager):
         try:
             model.learn(remaining, callback=self.callbacks, reset_num_timesteps=False, **kwargs)
         except KeyboardInterrupt:
-            self.callbacks[0].on_training_end()  # of the progress bar
+            for callback in self.callbacks:
+                if isinstance(callback, ProgressBarCallback):
+                    callback.on_training_end()
             print(f"Interrupted at step {model.num_timesteps} of {self.n_timesteps}: the same command goes on", flush=True)
             sys.exit(130)
         assert model.env is not None

@@ -92,6 +92,9 @@ def test_a_meta_learner_ends_in_one_row_per_evaluation(tmp_path):
     assert run_local(workspace)
     assert [int(row["step"]) for row in read_rows(workspace.results)] == [160, 320, 480]
     assert workspace.finished() == {run.key for run in workspace.study.runs()}  # though there is none at 60
+    workspace = make_workspace(tmp_path / "uneven", **META | {"steps": 450})
+    assert run_local(workspace)
+    assert [int(row["step"]) for row in read_rows(workspace.results)] == [160, 320, 480]
 
 
 def test_of_evaluations_at_one_step_the_last_counts(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch as th
 from stable_baselines3 import TD3
-from stable_baselines3.common.callbacks import StopTrainingOnRewardThreshold
+from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps, StopTrainingOnRewardThreshold
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_hyper.meta.evaluation import AdaptationCurve, MetaEvalCallback, adaptation_curve, do_nothing_returns
@@ -96,6 +96,39 @@ def test_evaluations_are_those_of_the_parameters_after_an_iteration(tmp_path):
     assert steps == [ITERATION, n]  # not twice at the end
     callback.evaluate()
     np.testing.assert_array_equal(callback.evaluations_results[-1], callback.evaluations_results[1])
+
+
+def test_an_iteration_that_is_broken_off_counts_for_nothing(tmp_path):
+    class StopAt(BaseCallback):
+        def _on_step(self):
+            return self.num_timesteps < ITERATION + 250
+
+    model = make()
+    callback = MetaEvalCallback(make_vec_env("PointGoal-v0", 2), eval_freq=10**6, log_path=str(tmp_path), verbose=0)
+    model.learn(10_000, callback=[StopAt(), callback])
+    assert model.num_timesteps > ITERATION + 180
+    assert callback.evaluations_timesteps == [ITERATION + 180]
+
+
+def test_callbacks_that_do_not_say_when_an_iteration_begins(tmp_path):
+    model = make()
+    callback = MetaEvalCallback(make_vec_env("PointGoal-v0", 2), eval_freq=1, log_path=str(tmp_path), verbose=0)
+    model.learn(ITERATION + 2 * 180, callback=EveryNTimesteps(90, callback))
+    steps = callback.evaluations_timesteps
+    assert len(steps) >= 3
+    assert steps == sorted(set(steps))
+
+
+def test_a_callback_can_be_used_for_another_training(tmp_path):
+    callback = MetaEvalCallback(make_vec_env("PointGoal-v0", 2), eval_freq=180, log_path=str(tmp_path), verbose=0)
+    model = make()
+    for _ in range(2):
+        model.learn(ITERATION + 2 * 180, callback=callback)
+    steps = callback.evaluations_timesteps
+    # the second has its initial data already
+    assert steps == [ITERATION, ITERATION + 180, ITERATION + 360, 180, 360, 540, 720]
+    model.learn(0, callback=callback, reset_num_timesteps=False)
+    assert callback.evaluations_timesteps == steps
 
 
 def test_a_callback_that_waits_for_a_good_model_ends_training():

@@ -7,7 +7,7 @@ from gymnasium import spaces
 
 from sb3_hyper import MAML, PEARL
 from sb3_hyper.meta.maml.policies import MAMLPolicy
-from sb3_hyper.meta.pearl.policies import PEARLPolicy
+from sb3_hyper.meta.pearl.policies import HyperPEARLPolicy, PEARLPolicy
 
 ALGORITHMS = {"PEARL": PEARL, "MAML": MAML}
 POLICIES = {"PEARL": PEARLPolicy, "MAML": MAMLPolicy}
@@ -50,3 +50,19 @@ def test_misspelled_arguments_of_the_policy_are_named_with_those_that_are_accept
     with pytest.raises(ValueError, match=message) as error:
         ALGORITHMS[name](policy, "PointGoal-v0", policy_kwargs={"netarch": [4], "preet": "slim"})
     assert ("preset" in str(error.value)) == (policy == "HyperPolicy" or name == "PEARL")
+
+
+class Popping(HyperPEARLPolicy):
+    """A policy with an argument of its own that no signature tells of."""
+
+    def __init__(self, *args, **kwargs):
+        self.extra = kwargs.pop("extra", 1)
+        super().__init__(*args, **kwargs)
+
+
+def test_policies_may_do_as_they_like_with_their_arguments():
+    kwargs = {"extra": 3, "preset": "slim"}
+    model = PEARL(Popping, "PointGoal-v0", policy_kwargs=kwargs, n_train_tasks=2, n_test_tasks=1)
+    assert model.policy.extra == 3
+    with pytest.raises(ValueError, match=r"Popping knows no exta\. Accepted: actor, "):
+        PEARL(Popping, "PointGoal-v0", policy_kwargs={"exta": 3})

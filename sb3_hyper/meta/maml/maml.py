@@ -15,6 +15,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_hyper.common.arguments import listing_accepted
 from sb3_hyper.meta.evaluation import AdaptationCurve
 from sb3_hyper.meta.learner import TaskLearner, refuse_less
 from sb3_hyper.meta.maml.episodes import Episodes, LinearBaseline, make_batch
@@ -192,9 +193,9 @@ class MAML(TaskLearner):
         self._take_tasks(with_context=self.use_context or self.policy_class.needs_context)  # type: ignore[attr-defined]
         if self.scaler is not None:
             self.policy_kwargs = {**self.policy_kwargs, "context_dim": len(self.scaler.shift)}
-        self.policy = self.policy_class(  # type: ignore[assignment]
-            self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
-        ).to(self.device)
+        with listing_accepted(self.policy_class, self.policy_kwargs):
+            policy = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
+        self.policy = policy.to(self.device)  # type: ignore[assignment]
         self.inner_step()  # tells what is wrong with its learning rates
 
     def inner_step(self) -> InnerStep:

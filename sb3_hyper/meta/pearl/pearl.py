@@ -15,6 +15,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Rollout
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_hyper.common.arguments import listing_accepted
 from sb3_hyper.meta.evaluation import AdaptationCurve
 from sb3_hyper.meta.learner import TaskLearner, refuse_less
 from sb3_hyper.meta.pearl.adaptation import adapt
@@ -179,7 +180,8 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
                 f"gathers in each is needed, {2 * n_tasks * n_at_once}"
             )
         self.replay_buffer_kwargs = {"n_tasks": n_tasks}
-        super()._setup_model()
+        with listing_accepted(self.policy_class, self.policy_kwargs):
+            super()._setup_model()
 
     def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
         """
