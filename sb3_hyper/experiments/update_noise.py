@@ -85,7 +85,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.output.suffix == ".png" or min(args.envs, args.updates) < 1:
         console.print("--envs and --updates must be positive, and --output is a CSV file: a .png is drawn beside it")
         return 2
-    populations = {}
+    models = {}
     for path in args.models:
         try:
             env = make_vec_env(args.env, args.envs)
@@ -93,8 +93,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
         except (gym.error.Error, AttributeError, KeyError, TypeError, ValueError, AssertionError, OSError) as error:
             console.print(f"{path} is no MAML model for {args.env}: {error}", markup=False)
             return 2
-        count = functools.partial(track, description=path.stem, console=console)
         label = path.stem if len({path.stem for path in args.models}) == len(args.models) else str(path)
+        models[label] = model
+    populations = {}
+    for label, model in models.items():
+        count = functools.partial(track, description=label, console=console)
         populations[label] = update_noise(model, args.updates, seed=args.seed, progress=count)  # type: ignore[arg-type]
     output: Path = args.output
     write_populations(output, populations)

@@ -118,7 +118,7 @@ class MetaEvalCallback(EvalCallback):
 
     :param eval_env: A task environment, vectorized or not: as many tasks are evaluated at a time as it has environments.
     :param tasks: The tasks; None: the model's.
-    :param splits: Which of them, ``"test"`` first.
+    :param splits: Which of them, ``"test"`` first. One with the same tasks as another before it is left out.
     :param n_train_tasks: Evaluate at most so many of the training tasks.
     :param n_episodes: Points of the curve, the last of which counts: episodes for PEARL (3 by default), for MAML inner steps
         and one (as many as in training by default).
@@ -170,7 +170,10 @@ class MetaEvalCallback(EvalCallback):
         task_set: TaskSet = self.model.tasks if self.tasks is None else self.tasks  # type: ignore[attr-defined]
         there = {split: tasks for split, tasks in task_set if split in self.splits and tasks}
         there["train"] = there.get("train", ())[: self.n_train_tasks]
-        self.evaluated = {split: there[split] for split in self.splits if there.get(split)}
+        self.evaluated: dict[str, Sequence[Task]] = {}
+        for split in self.splits:
+            if there.get(split) and there[split] not in self.evaluated.values():  # of two directions, training has the same
+                self.evaluated[split] = there[split]
         if not self.evaluated:
             raise ValueError(f"There are no tasks in {', '.join(self.splits)} to evaluate")
 

@@ -114,6 +114,8 @@ class TaskLearner(BaseAlgorithm):
 
     def _begin(self, callback: MaybeCallback, progress_bar: bool) -> MaybeCallback:
         """What the user is told before training, and the callback with the progress bar."""
+        if self.env is None:
+            raise ValueError(f"{type(self).__name__} has no environment to learn in: load(..., env=env), or set_env(env)")
         if self.verbose >= 1:
             assert self.tasks is not None
             print(f"Tasks: {', '.join(f'{len(tasks)} {split}' for split, tasks in self.tasks)} (set {self.tasks.hash})")

@@ -41,6 +41,8 @@ def reset_to_tasks(env: VecEnv, tasks: Sequence[Task]) -> VecEnvObs:
     :param tasks: One task per environment.
     :return: Observations.
     """
+    if isinstance(tasks, TaskSet):
+        raise ValueError("One task per environment is needed, got a TaskSet: give some of its train, test or ood tasks")
     if len(tasks) != env.num_envs:
         raise ValueError(f"One task per environment is needed: got {len(tasks)} for {env.num_envs}")
     if not has_tasks(env):

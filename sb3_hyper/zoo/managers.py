@@ -123,7 +123,7 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
             label = f"{type(model.policy).__name__}, {returns.shape[1]} episodes each (mean, middle half)"
             title = f"{self.algo.upper()} on {self.env_name.gym_id}"
             plot_learning_curve(folder / "learning_curve.png", {label: (steps, returns)}, title)
-            print(f"Mean return of the last evaluation: {returns[-1].mean():.0f} at {steps[-1]} steps")
+            print(f"Mean return of the last evaluation: {returns[-1].mean():.4g} at {steps[-1]} steps")
         elif self.eval_freq > 0:
             print(
                 f"No evaluation, no learning curve: the first is due after {self.eval_freq * self.n_envs} steps (--eval-freq)"

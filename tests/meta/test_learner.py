@@ -4,8 +4,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env
 
-from sb3_hyper import MAML, PEARL
+from sb3_hyper import MAML, PEARL, MetaEvalCallback, reset_to_tasks
 from sb3_hyper.meta.maml.policies import MAMLPolicy
 from sb3_hyper.meta.pearl.policies import HyperPEARLPolicy, PEARLPolicy
 
@@ -66,3 +67,40 @@ def test_policies_may_do_as_they_like_with_their_arguments():
     assert model.policy.extra == 3
     with pytest.raises(ValueError, match=r"Popping knows no exta\. Accepted: actor, "):
         PEARL(Popping, "PointGoal-v0", policy_kwargs={"exta": 3})
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_learning_without_an_environment_is_refused_with_words(name, tmp_path):
+    ALGORITHMS[name]("MlpPolicy", "PointGoal-v0", n_train_tasks=2, n_test_tasks=1).save(tmp_path / "model")
+    with pytest.raises((ValueError, AssertionError), match=r"env"):
+        ALGORITHMS[name].load(tmp_path / "model").learn(1)
+
+
+def test_initial_steps_that_are_more_than_all_are_warned_of():
+    kwargs = dict(n_train_tasks=3, n_test_tasks=1, n_initial_steps=20, batch_size=4, gradient_steps=1, meta_batch_size=2)
+    kwargs |= dict(n_prior_steps=20, n_posterior_steps=20, n_tasks_per_iteration=1, policy_kwargs=dict(net_arch=[4]))
+    with pytest.warns(UserWarning, match="20 in each training task, are 60, more than total_timesteps=10"):
+        PEARL("MlpPolicy", "PointGoal-v0", **kwargs).learn(10)
+
+
+@pytest.mark.parametrize("kwargs", [{"critic_meta": "z"}, {"network_kwargs": {"widths": [8]}}])
+def test_arguments_of_hypernetworks_that_nobody_reads_are_warned_of(kwargs):
+    with pytest.warns(UserWarning, match="network_kwargs and critic_meta are for"):
+        PEARL("MlpPolicy", "PointGoal-v0", n_train_tasks=2, n_test_tasks=1, policy_kwargs=kwargs)
+
+
+def test_a_task_set_is_not_a_list_of_tasks():
+    model = MAML("MlpPolicy", "PointGoal-v0", n_train_tasks=2, n_test_tasks=1)
+    with pytest.raises(ValueError, match="got a TaskSet: give some of its train, test or ood tasks"):
+        reset_to_tasks(make_vec_env("PointGoal-v0", 2), model.tasks)
+
+
+def test_tasks_that_are_the_same_for_training_and_test_are_evaluated_once():
+    model = MAML("MlpPolicy", make_vec_env("HalfCheetahFwdBack-v0", 2), n_train_tasks=2, n_test_tasks=2)
+    callback = MetaEvalCallback(make_vec_env("HalfCheetahFwdBack-v0", 2))
+    callback.init_callback(model)
+    assert list(callback.evaluated) == ["test"]
+    other = MAML("MlpPolicy", "PointGoal-v0", n_train_tasks=2, n_test_tasks=2)
+    callback = MetaEvalCallback(make_vec_env("PointGoal-v0", 2))
+    callback.init_callback(other)
+    assert list(callback.evaluated) == ["test", "train"]

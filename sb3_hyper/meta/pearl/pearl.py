@@ -1,5 +1,6 @@
 """PEARL (Rakelly et al., ICML 2019) and Hyper-PEARL (Sec. 5.4 of the paper) as an SB3 algorithm."""
 
+import warnings
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -220,6 +221,13 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
         :return: The model.
         """
         callback = self._begin(callback, progress_bar)
+        n_initial = int((~self.replay_buffer.has_initial).sum()) * self.n_initial_steps
+        if n_initial > total_timesteps:
+            warnings.warn(
+                f"The initial steps alone, {self.n_initial_steps} in each training task, are {n_initial}, more than "
+                f"total_timesteps={total_timesteps}: is n_initial_steps or n_train_tasks too large?",
+                stacklevel=2,
+            )
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps)
 
     def collect_rollouts(

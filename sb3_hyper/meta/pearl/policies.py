@@ -1,5 +1,6 @@
 """PEARL's policies: actor, twin critic, state value and context encoder, and a belief about the task at hand."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -79,6 +80,10 @@ class PEARLPolicy(TaskPolicy):
         ):
             if value not in accepted:
                 raise ValueError(f"{name} must be one of {', '.join(map(repr, accepted))}, got {value!r}")
+        if actor == critic == "mlp" and (network_kwargs is not None or critic_meta != "obs"):
+            warnings.warn(
+                'network_kwargs and critic_meta are for actor="hyper" and critic="hyper" ("HyperPolicy")', stacklevel=2
+            )
         super().__init__(observation_space, action_space, optimizer_class=optimizer_class, optimizer_kwargs=optimizer_kwargs)
         self.latent_dim, self.net_arch, self.encoder_arch = latent_dim, list(net_arch), list(encoder_arch)
         self.context_next_obs, self.use_encoder = context_next_obs, use_encoder
