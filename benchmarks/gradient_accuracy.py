@@ -9,67 +9,43 @@ second draws the paper's Figs. 3, 8 and 9 from the rows.
 """
 
 import argparse
-import csv
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from sb3_hyper.common.files import replacing, write_csv
+from benchmarks import rows
+from sb3_hyper.common.files import replacing
 from sb3_hyper.diagnostics import plots
 from sb3_hyper.diagnostics.records import load_records
 from sb3_hyper.experiments.studies import load_study
 
 RESULTS = Path(__file__).parent / "results" / "gradient-accuracy-states.csv"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-KEYS = ("variant", "environment", "seed", "step", "state")
 PER_STATE = ("cosine", "self_cosine", "noise_floor", "rank", "value", "policy_return", "terminated")
 WHOLE = ("env_steps", "seconds")  # of a whole measurement
 
 
-def rows_of(path: Path, variant: str, environment: str, seed: str) -> list[dict[str, str]]:
+def rows_of(path: Path) -> Iterator[rows.Row]:
     """
     :param path: The file of a run.
-    :param variant: Its variant.
-    :param environment: Its environment.
-    :param seed: Its seed.
     :return: One row per state of each measurement.
     """
-    records, rows = load_records(path), []
+    records = load_records(path)
     for index, step in enumerate(records["timesteps"]):
         for state in range(records["cosine"].shape[1]):
-            row = dict(zip(KEYS, (variant, environment, seed, str(step), str(state)), strict=True))
+            row = {"step": str(step), "state": str(state)}
             row |= {name: f"{records[name][index, state]:.6g}" for name in PER_STATE}
-            rows.append(row | {name: f"{records[name][index]:.6g}" for name in WHOLE})
-    return rows
+            yield row | {name: f"{records[name][index]:.6g}" for name in WHOLE}
 
 
 def collect(folder: Path) -> int:
     """
-    :param folder: The study's folder, ``variant/environment/seed-N`` below it.
-    :return: How many rows there are now; those of a run replace its older ones.
+    :param folder: The study's folder.
+    :return: How many rows there are now.
     """
-    merged = {tuple(row[key] for key in KEYS): row for row in read()}
-    for path in sorted(folder.glob("*/*/seed-*/gradient_accuracy.npz")):
-        variant, environment, seed = path.parts[-4:-1]
-        run = (variant, environment, seed.removeprefix("seed-"))
-        merged = {key: row for key, row in merged.items() if key[:3] != run}  # a rerun may have been measured at other steps
-        for row in rows_of(path, *run):
-            merged[tuple(row[key] for key in KEYS)] = row
-    ordered = sorted(merged.values(), key=lambda row: (*(row[key] for key in KEYS[:2]), *(int(row[key]) for key in KEYS[2:])))
-    names = [*KEYS, *PER_STATE, *WHOLE]
-    write_csv(RESULTS, names, ([row[name] for name in names] for row in ordered))
-    return len(ordered)
-
-
-def read() -> list[dict[str, str]]:
-    """
-    :return: The rows.
-    """
-    if not RESULTS.is_file():
-        return []
-    with RESULTS.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return rows.collect(RESULTS, folder, "gradient_accuracy.npz", rows_of, ("step", "state"))
 
 
 def runs_by_label(environment: str) -> dict[str, list[dict[str, np.ndarray]]]:
@@ -78,15 +54,15 @@ def runs_by_label(environment: str) -> dict[str, list[dict[str, np.ndarray]]]:
     :return: Label of a variant -> the records of its seeds.
     """
     study = load_study("gradient-accuracy")
-    runs: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
-    for row in read():
+    runs: dict[tuple[str, str], list[rows.Row]] = defaultdict(list)
+    for row in rows.read(RESULTS):
         if row["environment"] == environment:
             runs[row["variant"], row["seed"]].append(row)
     labelled: dict[str, list[dict[str, np.ndarray]]] = {variant.label: [] for variant in study.variants.values()}
-    for (variant, _), rows in sorted(runs.items()):
-        steps = sorted({int(row["step"]) for row in rows})
+    for (variant, _), own in sorted(runs.items()):
+        steps = sorted({int(row["step"]) for row in own})
         records = {
-            name: np.array([[float(row[name]) for row in rows if int(row["step"]) == step] for step in steps])
+            name: np.array([[float(row[name]) for row in own if int(row["step"]) == step] for step in steps])
             for name in PER_STATE
         }
         labelled[study.variants[variant].label].append({"timesteps": np.array(steps), **records})

@@ -1,6 +1,7 @@
 """The command ``sb3-hyper``."""
 
 import argparse
+import dataclasses
 import re
 import signal
 import sys
@@ -86,6 +87,7 @@ def show_study(args: argparse.Namespace, console: Console) -> int:
 def run_study(args: argparse.Namespace, console: Console) -> int:
     """Carry out what is left of a study."""
     workspace = workspace_of(args)
+    workspace = dataclasses.replace(workspace, study=workspace.study.only(args.variants, args.environments, args.seeds))
     if args.retry_failed:
         for run in workspace.study.runs():
             workspace.forgive(run)
@@ -211,6 +213,9 @@ def make_parser() -> argparse.ArgumentParser:
         )
     run.add_argument("--workers", type=positive, help="runs at a time (default: 1; with Ray as many as there are processors)")
     run.add_argument("--time-limit", type=seconds, help="stop after 45s, 90m, 2h ...; what was interrupted can go on")
+    run.add_argument("--variants", nargs="+", help="only these variants")
+    run.add_argument("--environments", nargs="+", help="only these environments")
+    run.add_argument("--seeds", type=positive, help="only the first seeds")
     run.add_argument("--engine", choices=["local", "ray"], default="local")
     run.add_argument("--gpus", type=float, default=0, help="GPUs per run, e.g. 0.25 (Ray only; default: %(default)s)")
     run.add_argument("--retry-failed", action="store_true", help="try runs again that failed before")

@@ -85,6 +85,15 @@ def test_wrong_use_ends_with_2_and_says_why(study, tmp_path, capsys):
             call("run", study, *arguments, folder=tmp_path)
 
 
+def test_a_part_of_a_study_is_run(study, tmp_path, capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cli.LocalEngine, "run", lambda self: asked.extend(self.workspace.study.runs()))
+    call("run", study, "--variants", "mlp", "--environments", "Pendulum-v1", "--seeds", "1", folder=tmp_path)
+    assert [run.label for run in asked] == ["mlp/Pendulum-v1/seed-0"]
+    assert call("run", study, "--variants", "slim", folder=tmp_path) == 2
+    assert "variants: slim is not one of mlp" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("text", "number"), [("45s", 45), ("90m", 5400), ("1.5h", 5400)])
 def test_durations(text, number):
     assert cli.seconds(text) == number

@@ -61,6 +61,23 @@ def total_variation(one: np.ndarray, other: np.ndarray, bins: np.ndarray) -> flo
     return float(np.abs(p - q).sum() / 2)
 
 
+def total_variation_of_histograms(
+    one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray], n_bins: int = 200
+) -> float:
+    """
+    Total-variation distance of two samples of which only histograms are left, as in :func:`total_variation` with bins that
+    cover both. Within a bin the samples are taken to lie evenly.
+
+    :param one: Counts, ``(n,)``, and edges of bins, ``(n + 1,)``
+    :param other: Counts and edges of bins, as many or not.
+    :param n_bins: Number of common bins.
+    :return: The distance.
+    """
+    bins = common_bins([one[1], other[1]], n_bins)
+    p, q = (np.diff(np.interp(bins, edges, np.cumsum([0, *counts]))) / counts.sum() for counts, edges in (one, other))
+    return float(np.abs(p - q).sum() / 2)
+
+
 def distance_to_initial(weights: np.ndarray, n_inputs: int, bins: np.ndarray) -> float:
     """
     Total-variation distance to the weights that PyTorch gives a linear layer at first, uniform between

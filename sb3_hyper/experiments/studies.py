@@ -5,7 +5,7 @@ import hashlib
 import importlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -139,6 +139,30 @@ class Study(BaseModel):
         :return: Whether there is no evaluation after it. (With many environments, steps are not multiples of eval_freq.)
         """
         return step > self.steps - self.eval_freq
+
+    def only(
+        self, variants: Sequence[str] | None = None, environments: Sequence[str] | None = None, seeds: int | None = None
+    ) -> "Study":
+        """
+        A part of the study, to carry it out first, or on one of several machines.
+
+        :param variants: Names of variants; None for all.
+        :param environments: Ids of environments; None for all.
+        :param seeds: How many seeds, from 0 on; None for all.
+        :return: A study of the same name that has these runs alone. They are the same runs: their definitions do not change.
+        :raises StudyError: If one is none of the study's.
+        """
+        for what, asked, known in (("variants", variants, self.variants), ("environments", environments, self.environments)):
+            if unknown := [name for name in asked or () if name not in known]:
+                raise StudyError(f"study {self.name}: {what}: {', '.join(unknown)} is not one of {', '.join(known)}")
+        if not 1 <= (self.seeds if seeds is None else seeds) <= self.seeds:
+            raise StudyError(f"study {self.name}: seeds: {seeds} is not a number from 1 to {self.seeds}")
+        part = {
+            "variants": {name: self.variants[name] for name in self.variants if variants is None or name in variants},
+            "environments": [name for name in self.environments if environments is None or name in environments],
+            "seeds": self.seeds if seeds is None else seeds,
+        }
+        return self.model_copy(update=part)
 
     def runs(self) -> "Iterator[Run]":
         """

@@ -1,10 +1,11 @@
-"""Rows of the study gradient-accuracy."""
+"""Rows of the studies gradient-accuracy and dynamic-weights."""
 
 import numpy as np
 import pytest
 
-from benchmarks import gradient_accuracy
+from benchmarks import dynamic_weights, gradient_accuracy, rows
 from sb3_hyper.diagnostics.records import Records
+from sb3_hyper.diagnostics.weights import common_bins, total_variation
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def test_the_rows_of_a_rerun_replace_all_older_ones_of_that_run(folder):
     assert gradient_accuracy.collect(folder) == 10
     write(folder, 0, [0, 15])
     assert gradient_accuracy.collect(folder) == 8
-    steps = [(row["seed"], row["step"]) for row in gradient_accuracy.read() if row["state"] == "0"]
+    steps = [(row["seed"], row["step"]) for row in rows.read(gradient_accuracy.RESULTS) if row["state"] == "0"]
     assert steps == [("0", "0"), ("0", "15"), ("1", "0"), ("1", "10")]
 
 
@@ -35,3 +36,30 @@ def test_rows_of_runs_that_are_not_in_the_folder_stay(folder, tmp_path):
     gradient_accuracy.collect(folder)
     write(tmp_path / "elsewhere", 1, [0])
     assert gradient_accuracy.collect(tmp_path / "elsewhere") == 4
+
+
+def test_distances_of_generated_weights_to_those_of_mlp_small(tmp_path, monkeypatch):
+    monkeypatch.setattr(dynamic_weights, "RESULTS", tmp_path / "rows.csv")
+    monkeypatch.setattr(dynamic_weights, "IMAGES", tmp_path)
+    rng = np.random.default_rng(0)
+    samples = {
+        (variant, step): rng.normal(0, width * (1 + step), 50_000)
+        for variant, width in (("mlp_small", 1), ("sa_hyper_paper", 3))
+        for step in (1, 2)
+    }
+    for variant in ("mlp_small", "sa_hyper_paper"):
+        records = Records(tmp_path / variant / "Hopper-v5" / "seed-0" / "dynamic_weights.npz")
+        for step in (1, 2):
+            counts, bins = np.histogram(samples[variant, step], bins=200)
+            stored = {f"{dynamic_weights.NETWORK}.0.{name}": 1.0 for name in dynamic_weights.SUMMARY}
+            records.add(
+                step, **stored, **{f"{dynamic_weights.NETWORK}.0.{n}": v for n, v in (("counts", counts), ("bins", bins))}
+            )
+    assert dynamic_weights.collect(tmp_path) == 4
+    found = dynamic_weights.distances(dynamic_weights.histograms())
+    for step in (1, 2):
+        both = samples["mlp_small", step], samples["sa_hyper_paper", step]
+        expected = total_variation(*both, common_bins(both))
+        assert found["Hopper-v5", "sa_hyper_paper", 1, step] == [pytest.approx(expected, abs=0.01)]
+    assert f"| SA-Hyper of the paper | 1 | {50 * expected:.0f}" in dynamic_weights.table()
+    assert len(dynamic_weights.draw()) == 2

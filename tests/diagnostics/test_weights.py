@@ -15,6 +15,7 @@ from sb3_hyper.diagnostics.weights import (
     generated_weights,
     linear_weights,
     total_variation,
+    total_variation_of_histograms,
 )
 from sb3_hyper.networks import HyperNetwork, HyperNetworkSpec
 from sb3_hyper.networks.baselines import MlpQ
@@ -34,6 +35,16 @@ def test_total_variation_of_two_uniforms():
     rng = np.random.default_rng(0)
     one, other = rng.uniform(0, 1, 200_000), rng.uniform(0.25, 1.25, 200_000)
     assert total_variation(one, other, np.linspace(0, 1.25, 51)) == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize(("width", "tolerance"), [(1.0, 0.01), (12.0, 0.02)])
+def test_total_variation_of_histograms_is_that_of_the_samples(width, tolerance):
+    rng = np.random.default_rng(0)
+    samples = rng.uniform(-1, 1, 20_000), rng.normal(0.3, width, 30_000)
+    histograms = [np.histogram(values, common_bins([values], 200)) for values in samples]
+    expected = total_variation(*samples, common_bins(samples, 200))
+    assert total_variation_of_histograms(*histograms) == pytest.approx(expected, abs=tolerance)
+    assert total_variation_of_histograms(histograms[0], histograms[0]) == pytest.approx(0, abs=1e-12)
 
 
 def test_bins_cover_everything():

@@ -50,7 +50,7 @@ def test_the_promised_studies_are_there():
     assert critics.environments == ["HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5"]
     first = {name for name, variant in critics.variants.items() if variant.priority == 1}
     assert first == {"mlp", "layernorm_mlp", "sa_hyper"}
-    assert set(critics.variants) - first == {"as_hyper", "q_d2rl", "tqc", "crossq"}
+    assert set(critics.variants) - first == {"as_hyper", "mlp_small", "q_d2rl", "tqc", "crossq"}
 
 
 def test_the_papers_baselines_have_the_papers_learning_rates():
@@ -72,6 +72,29 @@ def test_runs_come_by_priority_then_seed_by_seed(tmp_path):
         "b/Pendulum-v1/seed-1",
         "b/Hopper-v5/seed-1",
     ]
+
+
+def test_a_part_of_a_study_has_the_same_runs(tmp_path):
+    study = load_study(write(tmp_path))
+    everything = {run.key: run.definition for run in study.runs()}
+    part = {run.key: run.definition for run in study.only(["b"], ["Hopper-v5"], 1).runs()}
+    key = ("study", "b", "Hopper-v5", "0")
+    assert part == {key: everything[key]}
+    assert {run.key: run.definition for run in study.only().runs()} == everything
+    assert len(list(study.only(["b", "a"], seeds=2).runs())) == 8
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"variants": ["a", "c"]}, "study study: variants: c is not one of a, b"),
+        ({"environments": ["Ant-v5"]}, "environments: Ant-v5 is not one of Pendulum-v1, Hopper-v5"),
+        ({"seeds": 3}, "seeds: 3 is not a number from 1 to 2"),
+    ],
+)
+def test_a_part_that_the_study_has_not_is_refused(tmp_path, part, message):
+    with pytest.raises(StudyError, match=message):
+        load_study(write(tmp_path)).only(**part)
 
 
 def test_hyperparameters_replace_those_of_the_file(tmp_path):

@@ -1,0 +1,146 @@
+"""
+Rows, table and figures of the study dynamic-weights: what DynamicWeightsCallback stored in the folders of its runs.
+
+    python -m benchmarks.dynamic_weights collect logs/studies/dynamic-weights
+    python -m benchmarks.dynamic_weights draw
+
+The first command adds the histograms to benchmarks/results/dynamic-weights-histograms.csv, one row per layer of each
+measurement. The second prints the distances to MLP-Small at the same number of steps (the paper's Table 2) and draws the
+histograms before and after training (Figs. 10 and 11).
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import rows
+from sb3_hyper.common.files import replacing
+from sb3_hyper.diagnostics import plots
+from sb3_hyper.diagnostics.records import load_records
+from sb3_hyper.diagnostics.weights import total_variation_of_histograms
+from sb3_hyper.experiments.studies import load_study
+
+RESULTS = Path(__file__).parent / "results" / "dynamic-weights-histograms.csv"
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+NETWORK = "critic.q_network"
+REFERENCE = "mlp_small"
+SUMMARY = ("std", "std_of_meta", "largest", "total_variation")
+Histogram = tuple[np.ndarray, np.ndarray]  # counts (n,), edges of bins (n + 1,)
+Key = tuple[str, str, str, int, int]  # variant, environment, seed, step, layer
+
+
+def rows_of(path: Path) -> Iterator[rows.Row]:
+    """
+    :param path: The file of a run.
+    :return: One row per layer of each measurement.
+    """
+    records = load_records(path)
+    for index, step in enumerate(records["timesteps"]):
+        layer = 0
+        while (name := f"{NETWORK}.{layer}") + ".counts" in records:
+            bins, counts = records[f"{name}.bins"][index], records[f"{name}.counts"][index]
+            row = {"step": str(step), "layer": str(layer + 1)}
+            row |= {what: f"{records[f'{name}.{what}'][index]:.6g}" for what in SUMMARY}
+            row |= {"low": f"{bins[0]:.9g}", "high": f"{bins[-1]:.9g}", "counts": " ".join(map(str, counts))}
+            yield row
+            layer += 1
+
+
+def collect(folder: Path) -> int:
+    """
+    :param folder: The study's folder.
+    :return: How many rows there are now.
+    """
+    return rows.collect(RESULTS, folder, "dynamic_weights.npz", rows_of, ("step", "layer"))
+
+
+def histograms() -> dict[Key, Histogram]:
+    """
+    :return: The histograms in the rows.
+    """
+    found = {}
+    for row in rows.read(RESULTS):
+        counts = np.array(row["counts"].split(), dtype=int)
+        key = (row["variant"], row["environment"], row["seed"], int(row["step"]), int(row["layer"]))
+        found[key] = counts, np.linspace(float(row["low"]), float(row["high"]), len(counts) + 1)
+    return found
+
+
+def distances(found: Mapping[Key, Histogram]) -> dict[tuple[str, str, int, int], list[float]]:
+    """
+    :param found: Histograms.
+    :return: Environment, variant, layer, step -> total-variation distance to MLP-Small of the same seed at that step, for
+        each seed that has both.
+    """
+    values: dict[tuple[str, str, int, int], list[float]] = defaultdict(list)
+    for (variant, environment, seed, step, layer), histogram in sorted(found.items()):
+        reference = found.get((REFERENCE, environment, seed, step, layer))
+        if variant != REFERENCE and reference is not None:
+            values[environment, variant, layer, step].append(total_variation_of_histograms(histogram, reference))
+    return dict(values)
+
+
+def table() -> str:
+    """
+    :return: The distances in Markdown, in the paper's unit, half of the usual distance in percent.
+    """
+    study, values = load_study("dynamic-weights"), distances(histograms())
+    steps = sorted({step for *_, step in values})
+    lines = [
+        "| environment | layer | critic | seeds | " + " | ".join(f"{step:,} steps" for step in steps) + " |",
+        "|---|---|---|---|" + "---|" * len(steps),
+    ]
+    for environment in study.environments:
+        for layer in sorted({layer for _, _, layer, _ in values}):
+            for name, variant in study.variants.items():
+                cells = [values.get((environment, name, layer, step), []) for step in steps]
+                if any(cells):
+                    text = [", ".join(f"{50 * value:.0f}" for value in cell) or "-" for cell in cells]
+                    seeds = max(map(len, cells))
+                    lines.append(f"| {environment} | {layer} | {variant.label} | {seeds} | " + " | ".join(text) + " |")
+    return "\n".join(lines)
+
+
+def draw() -> list[Path]:
+    """
+    :return: The figures that were drawn.
+    """
+    study, found, paths = load_study("dynamic-weights"), histograms(), []
+    for environment in study.environments:
+        runs: dict[str, list[dict[str, np.ndarray]]] = {}
+        for name, variant in study.variants.items():
+            for seed in sorted({key[2] for key in found if key[:2] == (name, environment)}):
+                own = {key[3:]: value for key, value in found.items() if key[:3] == (name, environment, seed)}
+                steps, layers = sorted({step for step, _ in own}), sorted({layer for _, layer in own})
+                records = {"timesteps": np.array(steps)}
+                for layer in layers:
+                    for part, what in enumerate(("counts", "bins")):
+                        records[f"{NETWORK}.{layer - 1}.{what}"] = np.stack([own[step, layer][part] for step in steps])
+                runs.setdefault(variant.label, []).append(records)
+        for when, measurement in (("before", 0), ("after", -1)) if runs else ():
+            path = IMAGES / f"dynamic-weights-{when}-{environment}.png"
+            with replacing(path) as temporary:
+                plots.weight_histograms(runs, NETWORK, measurement).savefig(temporary, dpi=110, facecolor="white")
+            paths.append(path)
+    return paths
+
+
+def main() -> None:
+    """Collect, or print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, dest="command")
+    commands.add_parser("collect").add_argument("folder", type=Path, help="the study's folder")
+    commands.add_parser("draw")
+    args = parser.parse_args()
+    if args.command == "collect":
+        print(f"{collect(args.folder)} rows: {RESULTS}")
+    else:
+        print(table())
+        print("\n".join(map(str, draw())) or "There are no rows to draw from")
+
+
+if __name__ == "__main__":
+    main()

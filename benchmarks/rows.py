@@ -1,0 +1,43 @@
+"""Rows of what callbacks stored in the folders of a study's runs: one CSV file, in which each run is there once."""
+
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from sb3_hyper.common.files import write_csv
+
+RUN = ("variant", "environment", "seed")
+Row = dict[str, str]
+
+
+def read(path: Path) -> list[Row]:
+    """
+    :param path: A CSV file.
+    :return: Its rows; none if there is no such file.
+    """
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def collect(path: Path, folder: Path, file: str, rows_of: Callable[[Path], Iterable[Row]], order: Sequence[str]) -> int:
+    """
+    Add the runs below a folder to a CSV file. The rows of a run replace all its older ones; runs that are not there stay.
+
+    :param path: The CSV file.
+    :param folder: The study's folder, ``variant/environment/seed-N`` below it.
+    :param file: Name of the file that a run's callback wrote.
+    :param rows_of: Makes a run's rows of that file, without the columns of ``RUN``.
+    :param order: Columns of whole numbers, by which the rows of a run are ordered.
+    :return: How many rows there are now.
+    """
+    rows = read(path)
+    for stored in sorted(folder.glob(f"*/*/seed-*/{file}")):
+        variant, environment, seed = stored.parts[-4:-1]
+        run = dict(zip(RUN, (variant, environment, seed.removeprefix("seed-")), strict=True))
+        rows = [row for row in rows if any(row[key] != run[key] for key in RUN)] + [run | row for row in rows_of(stored)]
+    rows.sort(key=lambda row: (*(row[key] for key in RUN[:2]), *(int(row[key]) for key in ("seed", *order))))
+    if rows:
+        write_csv(path, list(rows[0]), (list(row.values()) for row in rows))
+    return len(rows)
