@@ -49,6 +49,9 @@ docs: $(VENV)/.dev  ## Build the documentation in docs/_build
 	$(BIN)/sphinx-build --fail-on-warning --fresh-env --quiet docs docs/_build
 	@echo "Documentation: docs/_build/index.html"
 
+results: $(VENV)/.dev  ## Make the tables and figures in docs/results anew from the rows
+	$(BIN)/python -m benchmarks.pages
+
 lint: $(VENV)/.dev  ## Check format and style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -80,4 +83,4 @@ $(METAWORLD)/.metaworld: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 .PRECIOUS: $(VENV)/.%
-.PHONY: help train train-pearl study test test-metaworld quick docs lint type format check clean
+.PHONY: help train train-pearl study test test-metaworld quick docs results lint type format check clean

@@ -26,6 +26,7 @@ from stable_baselines3.common.logger import Logger
 from sb3_hyper import MAML
 from sb3_hyper.common.figures import GREY, PALETTE, finish
 from sb3_hyper.common.files import write_csv
+from sb3_hyper.experiments.studies import load_study
 
 RESULTS = Path(__file__).parent / "results"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -108,9 +109,31 @@ def curves_of(rows: Rows) -> Curves:
     return curves
 
 
+def table(name: str, split: str) -> str:
+    """
+    :param name: Name of the results.
+    :param split: Which tasks.
+    :return: Mean return of each episode at the last evaluation of each run, in Markdown.
+    """
+    curves = {key: runs for key, runs in curves_of(read(name)).items() if key[2] == split}
+    n_episodes = max(returns.shape[-1] for runs in curves.values() for _, returns, _ in runs.values())
+    episodes = [f"episode {number}" for number in range(1, n_episodes + 1)]
+    header = ["environment", "variant", "seed", "steps", *episodes, "doing nothing"]
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    labels = {variant: one.label for variant, one in load_study(name).variants.items()}
+    for variant, environment, _ in sorted(curves, key=lambda key: (key[1], list(labels).index(key[0]))):
+        for seed, (steps, returns, nothing) in curves[variant, environment, split].items():
+            values = [
+                f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}"
+                for value in [*returns[-1].mean(axis=0), nothing.mean()]
+            ]
+            lines.append("| " + " | ".join([environment, labels[variant], seed, f"{steps[-1]:,}", *values]) + " |")
+    return "\n".join(lines)
+
+
 def draw(name: str, split: str) -> None:
     """
-    Print the last evaluations, and draw returns before and after adaptation.
+    Draw returns before and after adaptation.
 
     :param name: Name of the results.
     :param split: Which tasks.
@@ -119,19 +142,16 @@ def draw(name: str, split: str) -> None:
     for environment in dict.fromkeys(key[1] for key in curves):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         axes = figure.subplots()
-        print(f"{environment}, {split} tasks: mean return of each episode at the last evaluation, and of doing nothing")
         for (variant, place, _), (colour, _) in zip([key for key in curves if key[1] == environment], PALETTE, strict=False):
             runs = curves[variant, place, split]
-            for seed, (steps, returns, nothing) in runs.items():
+            for seed, (steps, returns, _) in runs.items():
                 first = seed == next(iter(runs))
                 label = f"{variant}, after ({len(runs)} {'seed' if len(runs) == 1 else 'seeds'})" if first else None
                 axes.plot(steps, returns[..., -1].mean(axis=1), color=colour, linewidth=1.8, label=label)
                 before = f"{variant}, before" if first else None
                 axes.plot(steps, returns[..., 0].mean(axis=1), color=colour, linewidth=1, linestyle=":", label=before)
-                values = " -> ".join(f"{value:.4g}" for value in returns[-1].mean(axis=0))
-                by_task = "" if returns.shape[1] > 4 else f"; last episode by task: {np.round(returns[-1, :, -1]).tolist()}"
-                print(f"  {variant:14} seed {seed}, {steps[-1]} steps: {values}{by_task}; nothing {nothing.mean():.0f}")
-        axes.axhline(nothing.mean(), color=GREY, linestyle="--", linewidth=1, label="doing nothing")
+        nothing = np.mean([run[2].mean() for key, runs in curves.items() if key[1] == environment for run in runs.values()])
+        axes.axhline(nothing, color=GREY, linestyle="--", linewidth=1, label="doing nothing")
         finish(axes, "Environment steps", f"Return, {split} tasks", environment)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize="small")
@@ -189,6 +209,7 @@ def main() -> None:
     elif args.command == "divergence":
         divergence(args.name, args.folder)
     else:
+        print(table(args.name, args.split))
         draw(args.name, args.split)
 
 

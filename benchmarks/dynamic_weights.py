@@ -15,16 +15,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from benchmarks import rows
-from sb3_hyper.common.files import replacing
+from benchmarks.images import IMAGES, save_all
 from sb3_hyper.diagnostics import plots
 from sb3_hyper.diagnostics.records import load_records
 from sb3_hyper.diagnostics.weights import total_variation_of_histograms
 from sb3_hyper.experiments.studies import load_study
 
 RESULTS = Path(__file__).parent / "results" / "dynamic-weights-histograms.csv"
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
 NETWORK = "critic.q_network"
 REFERENCE = "mlp_small"
 SUMMARY = ("std", "std_of_meta", "largest", "total_variation")
@@ -104,11 +104,11 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def draw() -> list[Path]:
+def figures() -> dict[str, Figure]:
     """
-    :return: The figures that were drawn.
+    :return: Name -> figure: the histograms before and after training, for each environment.
     """
-    study, found, paths = load_study("dynamic-weights"), histograms(), []
+    study, found, drawn = load_study("dynamic-weights"), histograms(), {}
     for environment in study.environments:
         runs: dict[str, list[dict[str, np.ndarray]]] = {}
         for name, variant in study.variants.items():
@@ -121,11 +121,16 @@ def draw() -> list[Path]:
                         records[f"{NETWORK}.{layer - 1}.{what}"] = np.stack([own[step, layer][part] for step in steps])
                 runs.setdefault(variant.label, []).append(records)
         for when, measurement in (("before", 0), ("after", -1)) if runs else ():
-            path = IMAGES / f"dynamic-weights-{when}-{environment}.png"
-            with replacing(path) as temporary:
-                plots.weight_histograms(runs, NETWORK, measurement).savefig(temporary, dpi=110, facecolor="white")
-            paths.append(path)
-    return paths
+            drawn[f"dynamic-weights-{when}-{environment}"] = plots.weight_histograms(runs, NETWORK, measurement)
+    return drawn
+
+
+def draw(folder: Path) -> list[Path]:
+    """
+    :param folder: Where the figures go.
+    :return: The figures that were drawn.
+    """
+    return save_all(figures(), folder)
 
 
 def main() -> None:
@@ -139,7 +144,7 @@ def main() -> None:
         print(f"{collect(args.folder)} rows: {RESULTS}")
     else:
         print(table())
-        print("\n".join(map(str, draw())) or "There are no rows to draw from")
+        print("\n".join(map(str, draw(IMAGES))) or "There are no rows to draw from")
 
 
 if __name__ == "__main__":

@@ -14,15 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from benchmarks import rows
-from sb3_hyper.common.files import replacing
+from benchmarks.images import IMAGES, save_all
 from sb3_hyper.diagnostics import plots
 from sb3_hyper.diagnostics.records import load_records
 from sb3_hyper.experiments.studies import load_study
 
 RESULTS = Path(__file__).parent / "results" / "gradient-accuracy-states.csv"
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
 PER_STATE = ("cosine", "self_cosine", "noise_floor", "rank", "value", "policy_return", "terminated")
 WHOLE = ("env_steps", "seconds")  # of a whole measurement
 
@@ -69,27 +69,47 @@ def runs_by_label(environment: str) -> dict[str, list[dict[str, np.ndarray]]]:
     return {label: records for label, records in labelled.items() if records}
 
 
-def draw() -> list[Path]:
+def table() -> str:
     """
+    :return: Means over the states of all measurements after the first, which is made before training, in Markdown.
+    """
+    lines = [
+        "| environment | critic | seeds | states | cosine (standard error) | self-test | agreement of half fits |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for environment in load_study("gradient-accuracy").environments:
+        for label, runs in runs_by_label(environment).items():
+            values = {name: np.concatenate([one[name][1:].ravel() for one in runs]) for name in PER_STATE}
+            known = values["cosine"][~np.isnan(values["cosine"])]
+            cells = [environment, label, str(len(runs)), str(len(known))]
+            cells.append(f"{known.mean():.2f} ({known.std(ddof=1) / np.sqrt(len(known)):.2f})")
+            cells += [f"{np.nanmean(values[name]):.2f}" for name in ("self_cosine", "noise_floor")]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def figures() -> dict[str, Figure]:
+    """
+    :return: Name -> figure: the paper's Figs. 9, 8 and 3a, and the agreement of half fits, for each environment.
+    """
+    drawn: dict[str, Figure] = {}
+    for environment in load_study("gradient-accuracy").environments:
+        if runs := runs_by_label(environment):
+            drawn |= {
+                f"gradient-cosine-{environment}": plots.cosine_over_time(runs, window=1),
+                f"gradient-self-test-{environment}": plots.cosine_over_time(runs, "self_cosine", window=1),
+                f"gradient-noise-floor-{environment}": plots.cosine_over_time(runs, "noise_floor", window=1),
+                f"gradient-learnable-{environment}": plots.learnable_states(runs),
+            }
+    return drawn
+
+
+def draw(folder: Path) -> list[Path]:
+    """
+    :param folder: Where the figures go.
     :return: The figures that were drawn.
     """
-    paths = []
-    for environment in load_study("gradient-accuracy").environments:
-        runs = runs_by_label(environment)
-        if not runs:
-            continue
-        figures = {
-            "cosine": plots.cosine_over_time(runs, window=1),
-            "self-test": plots.cosine_over_time(runs, "self_cosine", window=1),
-            "noise-floor": plots.cosine_over_time(runs, "noise_floor", window=1),
-            "learnable": plots.learnable_states(runs),
-        }
-        for name, figure in figures.items():
-            path = IMAGES / f"gradient-{name}-{environment}.png"
-            with replacing(path) as temporary:
-                figure.savefig(temporary, dpi=110, facecolor="white")
-            paths.append(path)
-    return paths
+    return save_all(figures(), folder)
 
 
 def main() -> None:
@@ -102,7 +122,7 @@ def main() -> None:
     if args.command == "collect":
         print(f"{collect(args.folder)} rows: {RESULTS}")
     else:
-        print("\n".join(map(str, draw())) or "There are no rows to draw from")
+        print("\n".join(map(str, draw(IMAGES))) or "There are no rows to draw from")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,6 @@ def test_rows_of_runs_that_are_not_in_the_folder_stay(folder, tmp_path):
 
 def test_distances_of_generated_weights_to_those_of_mlp_small(tmp_path, monkeypatch):
     monkeypatch.setattr(dynamic_weights, "RESULTS", tmp_path / "rows.csv")
-    monkeypatch.setattr(dynamic_weights, "IMAGES", tmp_path)
     rng = np.random.default_rng(0)
     samples = {
         (variant, step): rng.normal(0, width * (1 + step), 50_000)
@@ -62,4 +61,4 @@ def test_distances_of_generated_weights_to_those_of_mlp_small(tmp_path, monkeypa
         expected = total_variation(*both, common_bins(both))
         assert found["Hopper-v5", "sa_hyper_paper", 1, step] == [pytest.approx(expected, abs=0.01)]
     assert f"| SA-Hyper of the paper | 1 | {50 * expected:.0f}" in dynamic_weights.table()
-    assert len(dynamic_weights.draw()) == 2
+    assert len(dynamic_weights.draw(tmp_path)) == 2

@@ -1,0 +1,37 @@
+"""The pages in docs/results follow from the rows in benchmarks/results."""
+
+import pytest
+from matplotlib.image import imread
+
+from benchmarks import pages
+from benchmarks.images import save_all
+from sb3_hyper.experiments.studies import load_study
+
+PAGES = sorted(path for path in pages.PAGES.glob("*.md") if path.name != "index.md")
+
+
+def test_there_are_pages():
+    assert {"critics-100k", "sac-100k", "slim-search", "gradient-accuracy", "dynamic-weights", "pearl", "maml"} <= {
+        path.stem for path in PAGES
+    }
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_the_tables_are_those_of_the_rows(path):
+    text = path.read_text(encoding="utf-8")
+    assert pages.BLOCK.search(text)
+    assert pages.rendered(text) == text, "make results"
+
+
+def test_a_figure_is_drawn_from_the_rows(tmp_path):
+    drawn = save_all(pages.figures(load_study("critics-100k")), tmp_path)
+    assert drawn[0].name == "critics-100k-steps.png"
+    for path in drawn:
+        assert imread(path).std() > 0
+        assert (pages.IMAGES / path.name).is_file()
+
+
+def test_rows_that_change_make_a_page_stale(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
+    text = (pages.PAGES / "critics-100k.md").read_text(encoding="utf-8")
+    assert "No run has finished yet." in pages.rendered(text)
