@@ -9,7 +9,6 @@ measurement. The second prints the distances to MLP-Small at the same number of 
 histograms before and after training (Figs. 10 and 11).
 """
 
-import argparse
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +17,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import rows
-from benchmarks.images import IMAGES, save_all
 from sb3_hyper.diagnostics import plots
 from sb3_hyper.diagnostics.records import load_records
 from sb3_hyper.diagnostics.weights import total_variation_of_histograms
@@ -125,27 +123,5 @@ def figures() -> dict[str, Figure]:
     return drawn
 
 
-def draw(folder: Path) -> list[Path]:
-    """
-    :param folder: Where the figures go.
-    :return: The figures that were drawn.
-    """
-    return save_all(figures(), folder)
-
-
-def main() -> None:
-    """Collect, or print and draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True, dest="command")
-    commands.add_parser("collect").add_argument("folder", type=Path, help="the study's folder")
-    commands.add_parser("draw")
-    args = parser.parse_args()
-    if args.command == "collect":
-        print(f"{collect(args.folder)} rows: {RESULTS}")
-    else:
-        print(table())
-        print("\n".join(map(str, draw(IMAGES))) or "There are no rows to draw from")
-
-
 if __name__ == "__main__":
-    main()
+    rows.main(__doc__ or "", collect, table, figures)

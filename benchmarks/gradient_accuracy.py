@@ -8,7 +8,6 @@ The first command adds the measurements to benchmarks/results/gradient-accuracy-
 second draws the paper's Figs. 3, 8 and 9 from the rows.
 """
 
-import argparse
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import rows
-from benchmarks.images import IMAGES, save_all
 from sb3_hyper.diagnostics import plots
 from sb3_hyper.diagnostics.records import load_records
 from sb3_hyper.experiments.studies import load_study
@@ -104,26 +102,5 @@ def figures() -> dict[str, Figure]:
     return drawn
 
 
-def draw(folder: Path) -> list[Path]:
-    """
-    :param folder: Where the figures go.
-    :return: The figures that were drawn.
-    """
-    return save_all(figures(), folder)
-
-
-def main() -> None:
-    """Collect or draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True, dest="command")
-    commands.add_parser("collect").add_argument("folder", type=Path, help="the study's folder")
-    commands.add_parser("draw")
-    args = parser.parse_args()
-    if args.command == "collect":
-        print(f"{collect(args.folder)} rows: {RESULTS}")
-    else:
-        print("\n".join(map(str, draw(IMAGES))) or "There are no rows to draw from")
-
-
 if __name__ == "__main__":
-    main()
+    rows.main(__doc__ or "", collect, table, figures)

@@ -189,8 +189,7 @@ def main() -> int:
             for name in sorted({name for _, kind, name, _ in BLOCK.findall(text) if kind == "curves"}):
                 save_all(figures(load_study(name)), IMAGES)
     if not args.check:
-        gradient_accuracy.draw(IMAGES)
-        dynamic_weights.draw(IMAGES)
+        save_all(gradient_accuracy.figures() | dynamic_weights.figures(), IMAGES)
         for path in sorted(RESULTS.glob("*-adaptation.csv")):
             adaptation.draw(path.stem.removesuffix("-adaptation"), "test")
     print("\n".join(f"{'stale' if args.check else 'new'}: {path.relative_to(ROOT)}" for path in stale) or "All is as it was")

@@ -1,9 +1,13 @@
 """Rows of what callbacks stored in the folders of a study's runs: one CSV file, in which each run is there once."""
 
+import argparse
 import csv
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
+from benchmarks.images import IMAGES, save_all
 from sb3_hyper.common.files import write_csv
 
 RUN = ("variant", "environment", "seed")
@@ -41,3 +45,26 @@ def collect(path: Path, folder: Path, file: str, rows_of: Callable[[Path], Itera
     if rows:
         write_csv(path, list(rows[0]), (list(row.values()) for row in rows))
     return len(rows)
+
+
+def main(
+    description: str, collect: Callable[[Path], int], table: Callable[[], str], figures: Callable[[], Mapping[str, Figure]]
+) -> None:
+    """
+    The command line of a study's rows: ``collect FOLDER``, or ``draw``.
+
+    :param description: What the program is.
+    :param collect: Adds the runs below a folder to the rows, and returns how many there are.
+    :param table: Makes a table of the rows.
+    :param figures: Makes figures of the rows.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, dest="command")
+    commands.add_parser("collect").add_argument("folder", type=Path, help="the study's folder")
+    commands.add_parser("draw")
+    args = parser.parse_args()
+    if args.command == "collect":
+        print(f"{collect(args.folder)} rows")
+    else:
+        print(table())
+        print("\n".join(map(str, save_all(figures(), IMAGES))) or "There are no rows to draw from")

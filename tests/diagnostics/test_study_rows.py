@@ -61,4 +61,4 @@ def test_distances_of_generated_weights_to_those_of_mlp_small(tmp_path, monkeypa
         expected = total_variation(*both, common_bins(both))
         assert found["Hopper-v5", "sa_hyper_paper", 1, step] == [pytest.approx(expected, abs=0.01)]
     assert f"| SA-Hyper of the paper | 1 | {50 * expected:.0f}" in dynamic_weights.table()
-    assert len(dynamic_weights.draw(tmp_path)) == 2
+    assert len(dynamic_weights.figures()) == 2
