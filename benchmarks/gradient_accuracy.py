@@ -72,15 +72,14 @@ def table() -> str:
     :return: Means over the states of all measurements after the first, which is made before training, in Markdown.
     """
     lines = [
-        "| environment | critic | seeds | states | cosine (standard error) | self-test | agreement of half fits |",
+        "| environment | critic | seeds | states | cosine | self-test | agreement of half fits |",
         "|---|---|---|---|---|---|---|",
     ]
     for environment in load_study("gradient-accuracy").environments:
         for label, runs in runs_by_label(environment).items():
             values = {name: np.concatenate([one[name][1:].ravel() for one in runs]) for name in PER_STATE}
-            known = values["cosine"][~np.isnan(values["cosine"])]
-            cells = [environment, label, str(len(runs)), str(len(known))]
-            cells.append(f"{known.mean():.2f} ({known.std(ddof=1) / np.sqrt(len(known)):.2f})")
+            n_states = np.isfinite(values["cosine"]).sum()
+            cells = [environment, label, str(len(runs)), str(n_states), rows.with_error(values["cosine"])]
             cells += [f"{np.nanmean(values[name]):.2f}" for name in ("self_cosine", "noise_floor")]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

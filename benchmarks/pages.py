@@ -17,7 +17,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from rich.progress import track
 
-from benchmarks import adaptation, dynamic_weights, gradient_accuracy
+from benchmarks import adaptation, dynamic_weights, final_gradients, gradient_accuracy
 from benchmarks.images import IMAGES, save_all
 from sb3_hyper.common.files import replacing
 from sb3_hyper.experiments import study_plots
@@ -113,7 +113,10 @@ def replicate(study: Study) -> str:
     :return: The commands that make its rows, and this page's blocks from them.
     """
     extra = {
-        "gradient-accuracy": ["python -m benchmarks.gradient_accuracy collect logs/studies/gradient-accuracy"],
+        "gradient-accuracy": [
+            "python -m benchmarks.gradient_accuracy collect logs/studies/gradient-accuracy",
+            "python -m benchmarks.final_gradients logs/studies/gradient-accuracy",
+        ],
         "dynamic-weights": ["python -m benchmarks.dynamic_weights collect logs/studies/dynamic-weights"],
     }
     collecting = extra.get(study.name, [])
@@ -134,6 +137,14 @@ def cosines(study: Study) -> str:
     return "\n".join([gradient_accuracy.table(), "", *pictures])
 
 
+def finals(study: Study) -> str:
+    """
+    :param study: The study gradient-accuracy.
+    :return: What more samples told of its finished models.
+    """
+    return final_gradients.table()
+
+
 def distances(study: Study) -> str:
     """
     :param study: The study dynamic-weights.
@@ -152,7 +163,7 @@ def episodes(study: Study) -> str:
 
 
 BLOCKS: dict[str, Callable[[Study], str]] = {
-    function.__name__: function for function in (settings, curves, tables, replicate, cosines, distances, episodes)
+    function.__name__: function for function in (settings, curves, tables, replicate, cosines, finals, distances, episodes)
 }
 
 

@@ -5,6 +5,7 @@ import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.images import IMAGES, save_all
@@ -45,6 +46,15 @@ def collect(path: Path, folder: Path, file: str, rows_of: Callable[[Path], Itera
     if rows:
         write_csv(path, list(rows[0]), (list(row.values()) for row in rows))
     return len(rows)
+
+
+def with_error(values: np.ndarray) -> str:
+    """
+    :param values: Numbers; what is not a number is left out.
+    :return: Their mean, and in brackets its standard error.
+    """
+    known = values[np.isfinite(values)]
+    return f"{known.mean():.2f} ({known.std(ddof=1) / np.sqrt(len(known)):.2f})"
 
 
 def main(

@@ -10,7 +10,14 @@ import numpy as np
 
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.diagnostics.branches import Branches, stack, take
-from sb3_hyper.diagnostics.gradients import ceiling, cosine_similarity, fit_gradients, learnable_share, noise_floor
+from sb3_hyper.diagnostics.gradients import (
+    ceiling,
+    cosine_similarity,
+    fit_gradients,
+    learnable_share,
+    noise_floor,
+    value_correlation,
+)
 from sb3_hyper.diagnostics.rollouts import monte_carlo_returns, sample_states
 
 THRESHOLDS = (0.25, 0.75)  # of learnable states in Fig. 3
@@ -25,6 +32,7 @@ class Accuracy:
     :param self_cosine: Of the critic's action gradient with the one fitted to the critic's own values (the self-test of
         Fig. 8): below one where the critic is not linear over the samples, ``(n_states,)``
     :param noise_floor: Of two fits to the returns, each from half of the samples, ``(n_states,)``
+    :param value_correlation: Of the critic's values with the returns, over the sampled actions, ``(n_states,)``
     :param rank: Directions in which the sampled actions vary, ``(n_states,)``
     :param value: What the first critic says of the policy's action, in the units of the environment's
         rewards, ``(n_states,)``
@@ -37,6 +45,7 @@ class Accuracy:
     cosine: np.ndarray
     self_cosine: np.ndarray
     noise_floor: np.ndarray
+    value_correlation: np.ndarray
     rank: np.ndarray
     value: np.ndarray
     policy_return: np.ndarray
@@ -181,11 +190,13 @@ def measure_accuracy(
     own_values = agent.values(rows, sampled.reshape(-1, sampled.shape[-1]))[0].reshape(n_states, n_actions)
     gradients = agent.action_gradients(observations)
     fit = fit_gradients(sampled, returns[:, :-1], rounding[:, :-1])
-    own_fit = fit_gradients(sampled, own_values, np.finfo(np.float32).eps * np.abs(own_values))
+    own_rounding = np.finfo(np.float32).eps * np.abs(own_values)
+    own_fit = fit_gradients(sampled, own_values, own_rounding)
     return Accuracy(
         cosine=cosine_similarity(gradients, fit.gradients),
         self_cosine=cosine_similarity(gradients, own_fit.gradients),
         noise_floor=noise_floor(sampled, returns[:, :-1], rounding[:, :-1]),
+        value_correlation=value_correlation(own_values, returns[:, :-1], own_rounding, rounding[:, :-1]),
         rank=fit.ranks,
         value=agent.values(observations, actions)[0] / scale,
         policy_return=returns[:, -1] / scale,
@@ -214,6 +225,7 @@ def summarise(accuracy: Accuracy, action_dim: int) -> dict[str, float]:
         "gradient/self_cosine_mean": _mean(accuracy.self_cosine),
         "gradient/noise_floor_mean": _mean(accuracy.noise_floor),
         "gradient/cosine_ceiling": float(ceiling(_mean(accuracy.noise_floor))),
+        "gradient/value_correlation_mean": _mean(accuracy.value_correlation),
         "gradient/states_without_direction": int(np.isnan(cosine).sum()),
         "gradient/states_of_lower_rank": int((accuracy.rank < action_dim).sum()),
         "gradient/terminated_share": float(accuracy.terminated.mean()),

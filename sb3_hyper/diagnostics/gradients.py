@@ -52,11 +52,7 @@ def fit_gradients(actions: np.ndarray, returns: np.ndarray, rounding: np.ndarray
             f"got {actions.shape} and {returns.shape}"
         )
     centred = actions - actions.mean(axis=1, keepdims=True)
-    differences = returns - returns.mean(axis=1, keepdims=True)
-    # a mean of n equal numbers is off by up to n roundings
-    error = returns.shape[1] * (EPSILON * np.abs(returns) + rounding).max(axis=1, initial=0)
-    flat = np.abs(differences).max(axis=1, initial=0) <= error
-    differences = np.where(flat[:, None], 0.0, differences)
+    differences = _differences(returns, rounding)
     left, singular, right = np.linalg.svd(centred, full_matrices=False)
     # a direction counts if it is above rounding, both of this state's samples and of the actions themselves
     scale = np.maximum(singular[:, :1], np.abs(actions).max(axis=(1, 2), initial=0)[:, None])
@@ -82,6 +78,32 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         vectors = vectors / np.abs(vectors).max(axis=-1, keepdims=True)  # the square of a small number may vanish
         return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def value_correlation(
+    values: np.ndarray, returns: np.ndarray, values_rounding: np.ndarray | float = 0.0, rounding: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """
+    Pearson's correlation of a critic's values with returns over the actions sampled in a state: does it know which of them
+    are better? It asks less than the gradient does, which is taken at one action, where the actor has made it small.
+
+    :param values: The critic's values, ``(n_states, n_actions)``
+    :param returns: The returns, ``(n_states, n_actions)``
+    :param values_rounding: The size of a rounding error of the values, see :func:`fit_gradients`.
+    :param rounding: That of the returns.
+    :return: ``(n_states,)``; not a number where either of them does not depend on the action.
+    """
+    values, returns = np.asarray(values, dtype=np.float64), np.asarray(returns, dtype=np.float64)
+    return cosine_similarity(_differences(values, values_rounding), _differences(returns, rounding))
+
+
+def _differences(returns: np.ndarray, rounding: np.ndarray | float) -> np.ndarray:
+    """What each return is above its state's mean; zero where they differ by rounding only."""
+    differences = returns - returns.mean(axis=1, keepdims=True)
+    # a mean of n equal numbers is off by up to n roundings
+    error = returns.shape[1] * (EPSILON * np.abs(returns) + rounding).max(axis=1, initial=0)
+    flat = np.abs(differences).max(axis=1, initial=0) <= error
+    return np.where(flat[:, None], 0.0, differences)
 
 
 def learnable_share(cosines: np.ndarray, thresholds: np.ndarray | float) -> np.ndarray:

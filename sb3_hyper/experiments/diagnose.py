@@ -29,6 +29,7 @@ MEANINGS = {
     "gradient/self_cosine_mean": "self-test: cosine with the fit to the critic's own values",
     "gradient/noise_floor_mean": "noise floor: cosine of fits to two halves of the samples",
     "gradient/cosine_ceiling": "about what a perfect critic's cosine would be, by that",
+    "gradient/value_correlation_mean": "correlation of values with returns over a state's actions: mean",
     "gradient/states_without_direction": "states without a direction (a gradient of zero)",
     "gradient/states_of_lower_rank": "states whose samples leave a direction open",
     "gradient/terminated_share": "share of rollouts that ended for good",

@@ -81,6 +81,7 @@ def test_the_true_critic_is_found_accurate_and_the_wrong_one_wrong():
         assert (sign * accuracy.cosine > 0.99).all()
         assert (accuracy.self_cosine > 0.99).all()
         assert (accuracy.noise_floor > 0.99).all()
+        assert (sign * accuracy.value_correlation > 0.99).all()
         assert (accuracy.rank == 3).all()
         assert not accuracy.terminated.any()
 
@@ -374,7 +375,7 @@ def test_equal_returns_have_no_direction(ends, monkeypatch):
         th.nn.init.zeros_(critic.qf0[-1].weight)
         th.nn.init.zeros_(critic.qf1[-1].weight)
     accuracy = measure_accuracy(Agent(model), LocalBranches(Sparse, 10 * 16), np.random.default_rng(0), 10, 10, 15)
-    for cosines in (accuracy.cosine, accuracy.self_cosine, accuracy.noise_floor):
+    for cosines in (accuracy.cosine, accuracy.self_cosine, accuracy.noise_floor, accuracy.value_correlation):
         assert np.isnan(cosines).all()
     summary = summarise(accuracy, 3)
     assert summary["gradient/states_without_direction"] == 10

@@ -8,6 +8,7 @@ from sb3_hyper.diagnostics.gradients import (
     halves_are_too_small,
     learnable_share,
     noise_floor,
+    value_correlation,
 )
 
 
@@ -157,3 +158,13 @@ def test_a_perfect_critic_falls_short_of_nothing_but_the_ceiling_where_halves_ar
     returns = np.einsum("sna,sa->sn", actions, gradients)  # exactly linear, without noise
     np.testing.assert_allclose(cosine_similarity(gradients, fit_gradients(actions, returns).gradients), 1)
     assert ceiling(noise_floor(actions, returns).mean()) < 0.98
+
+
+def test_the_correlation_of_values_is_pearsons():
+    rng = np.random.default_rng(0)
+    returns = rng.normal(1e4, 1, (5, 12))
+    values = 0.3 * returns + rng.normal(size=(5, 12))
+    expected = [np.corrcoef(*pair)[0, 1] for pair in zip(values, returns, strict=True)]
+    np.testing.assert_allclose(value_correlation(values, returns), expected, atol=1e-9)
+    assert np.isnan(value_correlation(values, np.full((5, 12), 0.1))).all()
+    assert np.isnan(value_correlation(values, returns, rounding=5.0)).all()

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from stable_baselines3 import TD3
 
-from benchmarks import dynamic_weights, gradient_accuracy, rows
+from benchmarks import dynamic_weights, final_gradients, gradient_accuracy, rows
 from sb3_hyper.diagnostics.records import Records
 from sb3_hyper.diagnostics.weights import common_bins, total_variation
 
@@ -62,3 +63,22 @@ def test_distances_of_generated_weights_to_those_of_mlp_small(tmp_path, monkeypa
         assert found["Hopper-v5", "sa_hyper_paper", 1, step] == [pytest.approx(expected, abs=0.01)]
     assert f"| SA-Hyper of the paper | 1 | {50 * expected:.0f}" in dynamic_weights.table()
     assert len(dynamic_weights.figures()) == 2
+
+
+@pytest.mark.slow
+def test_finished_models_are_measured_once(tmp_path, monkeypatch):
+    folder = tmp_path / "mlp" / "Hopper-v5" / "seed-1" / "td3" / "Hopper-v5_1"
+    folder.mkdir(parents=True)
+    TD3("MlpPolicy", "Hopper-v5", learning_starts=1000).learn(20).save(folder / "Hopper-v5.zip")
+    monkeypatch.setattr(final_gradients, "RESULTS", tmp_path / "rows.csv")
+    monkeypatch.setattr(final_gradients, "N_STATES", 3)
+    monkeypatch.setattr(final_gradients, "N_ACTIONS", 10)
+    monkeypatch.setattr("sys.argv", ["final_gradients", str(tmp_path)])
+    final_gradients.main()
+    found = rows.read(tmp_path / "rows.csv")
+    assert [(row["variant"], row["seed"], row["step"], row["samples"]) for row in found] == [
+        ("mlp", "1", "20", samples) for samples in ("paper", "near") for _ in range(3)
+    ]
+    assert final_gradients.table().count("| Hopper-v5 | MLP 256-256 | 1 |") == 2
+    monkeypatch.setattr(final_gradients, "measure", lambda *arguments: pytest.fail("measured again"))
+    final_gradients.main()
