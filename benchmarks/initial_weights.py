@@ -38,7 +38,7 @@ def distances(environment: str, states: str, gain: float, seed: int) -> list[flo
     """
     policy_kwargs = {"preset": "paper", "network_kwargs": {"primary_gain": gain}}
     env = gym.make(environment, max_episode_steps=1) if states == "resets" else gym.make(environment)
-    model = TD3(HyperTD3Policy, env, policy_kwargs=policy_kwargs, learning_starts=2000, buffer_size=2000, seed=seed)
+    model = TD3(HyperTD3Policy, env, policy_kwargs=policy_kwargs, learning_starts=1000, buffer_size=1000, seed=seed)
     callback = DynamicWeightsCallback(eval_freq=1000, n_states=100, seed=seed)
     model.learn(1000, callback)
     row = callback.records.rows[-1]

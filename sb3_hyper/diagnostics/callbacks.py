@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from sb3_hyper.diagnostics.accuracy import Accuracy, measure_accuracy, measure_bias, summarise
 from sb3_hyper.diagnostics.dynamic_weights import DynamicWeightsCallback
 from sb3_hyper.diagnostics.gradients import halves_are_too_small
-from sb3_hyper.diagnostics.measuring import RolloutCallback, check_positive
+from sb3_hyper.diagnostics.measuring import RolloutCallback, check_positive, last_step_without_training
 
 __all__ = [
     "CriticBiasCallback",
@@ -87,12 +87,14 @@ class GradientAccuracyCallback(RolloutCallback):
         if states not in ("rollouts", "replay"):
             raise ValueError(f"states must be 'rollouts' or 'replay', got {states!r}")
         self.states = states
-        self.first_step = 1 if states == "replay" else 0
         self.n_states, self.n_actions = n_states, n_actions
         self.action_std, self.action_repeat = action_std, action_repeat
         n_branches = n_states * (n_actions + 1)
         where = (make_env, eval_freq, horizon, n_processes, log_path, seed, verbose)
         super().__init__("gradient_accuracy.npz", n_branches, *where)
+
+    def _first_step(self) -> int:
+        return last_step_without_training(self.model) if self.states == "replay" else 0
 
     def _on_training_start(self) -> None:
         super()._on_training_start()

@@ -11,7 +11,7 @@ from torch import nn
 
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.diagnostics.branches import stack
-from sb3_hyper.diagnostics.measuring import MeasuringCallback, check_positive
+from sb3_hyper.diagnostics.measuring import MeasuringCallback, check_positive, last_step_without_training
 from sb3_hyper.diagnostics.weights import (
     common_bins,
     distance_to_initial,
@@ -40,6 +40,8 @@ class DynamicWeightsCallback(MeasuringCallback):
 
     Histograms, with their bins, are kept in ``dynamic_weights.npz``.
 
+    The first measurement is made when learning starts: of untrained networks, for the states of random actions.
+
     :param eval_freq: Steps between measurements.
     :param n_states: Number of observations, drawn from the replay buffer.
     :param n_bins: Number of bins.
@@ -48,8 +50,6 @@ class DynamicWeightsCallback(MeasuringCallback):
     :param verbose: Verbosity: 1 prints each measurement.
     :raises ValueError: If the policy has neither hypernetwork nor a critic of linear layers, or a number is not positive.
     """
-
-    first_step = 1  # there is an observation to look at
 
     def __init__(
         self,
@@ -79,6 +79,9 @@ class DynamicWeightsCallback(MeasuringCallback):
         if not self.networks and self.ordinary is None:
             raise ValueError(f"{type(self.model.policy).__name__} has no hypernetwork, and no critic of linear layers either")
         super()._on_training_start()
+
+    def _first_step(self) -> int:
+        return last_step_without_training(self.model)
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         names = [*self.networks, *([] if self.ordinary is None else [ORDINARY])]

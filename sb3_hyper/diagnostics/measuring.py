@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 
 from sb3_hyper.common.random_states import get_random_states, set_random_states
 from sb3_hyper.diagnostics.agents import Agent
@@ -35,8 +36,6 @@ class MeasuringCallback(BaseCallback):
     :raises ValueError: If ``eval_freq`` is not positive.
     """
 
-    first_step = 0  # of the first measurement
-
     def __init__(self, file_name: str, eval_freq: int, log_path: str | Path | None, seed: int, verbose: int) -> None:
         super().__init__(verbose)
         check_positive(eval_freq=eval_freq)
@@ -45,14 +44,18 @@ class MeasuringCallback(BaseCallback):
         self.log_path = log_path
         self.seed = seed
         self.records = Records(None)
-        self._next = self.first_step
+        self._next = 0
+
+    def _first_step(self) -> int:
+        """Number of steps at the first measurement, as training starts."""
+        return 0
 
     def _on_training_start(self) -> None:
         folder = self.log_path if self.log_path is not None else self.logger.get_dir()
         self.records = Records(None if folder is None else Path(folder) / self.file_name)
         self.records.go_on_from(self.num_timesteps, self._shapes())
         measured = int(self.records.rows[-1]["timesteps"]) if self.records.rows else None
-        self._next = self.first_step if measured is None else (measured // self.eval_freq + 1) * self.eval_freq
+        self._next = self._first_step() if measured is None else (measured // self.eval_freq + 1) * self.eval_freq
 
     def _on_rollout_start(self) -> None:
         # the networks are those that the last train() left
@@ -64,6 +67,8 @@ class MeasuringCallback(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
+        if not self.records.rows:  # it ends before learning starts
+            self._next = min(self._next, max(1, self.num_timesteps))
         self._on_rollout_start()
 
     def measure(self) -> None:
@@ -159,6 +164,19 @@ def check_positive(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
+
+
+def last_step_without_training(model: Any) -> int:
+    """
+    When a measurement on the replay buffer shows an untrained network and has as many states as can be.
+
+    :param model: An off-policy model.
+    :return: The last number of steps at which a rollout starts and nothing has been trained yet; 1 at least. (Of rollouts of
+        whole episodes the lengths are not known: the first one that starts after that number comes later.)
+    """
+    frequency = model.train_freq
+    per_rollout = model.n_envs * (frequency.frequency if frequency.unit == TrainFrequencyUnit.STEP else 1)
+    return max(1, model.learning_starts // per_rollout * per_rollout)
 
 
 def _registered(spec: Any) -> Callable[[], gym.Env]:

@@ -262,7 +262,7 @@ def test_states_of_the_replay_buffer():
     callback = GradientAccuracyCallback(Point, 30, states="replay", horizon=4, n_states=2, n_actions=6)
     model = TD3("MlpPolicy", make_vec_env(Point, seed=0), learning_starts=20, batch_size=8, seed=0)
     model.learn(40, callback)
-    assert callback.records.columns()["timesteps"].tolist() == [1, 30]
+    assert callback.records.columns()["timesteps"].tolist() == [20, 30]
     assert callback.records.columns()["env_steps"].tolist() == [2 * 7 * 4] * 2  # none to get there
     stored = model.replay_buffer.observations[:40, 0]
     for observation in callback.agent.stored_observations(50, np.random.default_rng(0)):

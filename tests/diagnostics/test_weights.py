@@ -83,18 +83,44 @@ def test_training_goes_on_as_if_nothing_had_been_measured(algorithm, critic, tmp
         weights.append(model.policy.state_dict())
     assert all(th.equal(one, weights[1][key]) for key, one in weights[0].items())
     records = load_records(tmp_path / "dynamic_weights.npz")
-    assert records["timesteps"].tolist() == [1, 20, 40, 60]
+    assert records["timesteps"].tolist() == [20, 40, 60]
     for network in ("critic.q_network", "actor.hypernetwork"):
         for layer in (0, 1):
             counts, bins = records[f"{network}.{layer}.counts"], records[f"{network}.{layer}.bins"]
-            assert counts.shape == (4, 200)
-            assert bins.shape == (4, 201)
+            assert counts.shape == (3, 200)
+            assert bins.shape == (3, 201)
             assert (counts.sum(axis=1) == counts.sum(axis=1)[0]).all()
             distance = records[f"{network}.{layer}.total_variation"]
             assert ((distance >= 0) & (distance <= 1)).all()
     assert not any(name.startswith(("critic_target", "actor_target")) for name in records)
     of_meta = records["critic.q_network.0.std_of_meta"]
     assert (of_meta == 0).all() if critic == "emb_hyper" else (of_meta > 0).all()
+
+
+@pytest.mark.parametrize(("n_envs", "train_freq", "first"), [(1, 1, 20), (3, 1, 18), (1, 8, 16)])
+def test_the_first_measurement_is_the_last_one_of_an_untrained_network(n_envs, train_freq, first):
+    callback = DynamicWeightsCallback(eval_freq=100)
+    model = TD3(
+        "HyperPolicy",
+        make_vec_env(PointEnv, n_envs, seed=0),
+        learning_starts=20,
+        train_freq=train_freq,
+        batch_size=8,
+        seed=0,
+        policy_kwargs={"preset": SMALL, "net_arch": [8]},
+    )
+    untrained = {name: value.clone() for name, value in model.critic.state_dict().items()}
+    measured = []
+
+    def measure(rng):
+        measured.append(all(th.equal(value, untrained[name]) for name, value in model.critic.state_dict().items()))
+        return {}, {}
+
+    callback._measure = measure
+    model.learn(60, callback)
+    assert callback.records.rows[0]["timesteps"] == first
+    assert measured[0]
+    assert not any(th.equal(value, untrained[name]) for name, value in model.critic.state_dict().items() if "weight" in name)
 
 
 def test_the_standard_deviations_are_what_they_say():
