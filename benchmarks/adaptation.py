@@ -23,13 +23,13 @@ from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import Logger
 
+from benchmarks.images import IMAGES, save_all
 from sb3_hyper import MAML
 from sb3_hyper.common.figures import GREY, PALETTE, finish
 from sb3_hyper.common.files import write_csv
 from sb3_hyper.experiments.studies import load_study
 
 RESULTS = Path(__file__).parent / "results"
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
 KEYS = ("variant", "environment", "seed", "split", "step", "task", "episode")
 Rows = dict[tuple[str, ...], str]
 # (variant, environment, split) -> seed -> (steps, returns (n, n_tasks, n_episodes), nothing (n_tasks,))
@@ -58,12 +58,20 @@ def rows_of(path: Path, variant: str, environment: str, seed: str) -> Rows:
     return rows
 
 
+def file_of(name: str) -> Path:
+    """
+    :param name: Name of the results.
+    :return: Their file.
+    """
+    return RESULTS / f"{name}-adaptation.csv"
+
+
 def read(name: str) -> Rows:
     """
     :param name: Name of the results.
     :return: Keys -> return.
     """
-    path = RESULTS / f"{name}-adaptation.csv"
+    path = file_of(name)
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8") as file:
@@ -82,7 +90,7 @@ def collect(name: str, folder: Path) -> int:
         run = variant, environment, seed.removeprefix("seed-")
         rows = {key: value for key, value in rows.items() if key[:3] != run} | rows_of(path, *run)
     order = sorted(rows, key=lambda key: (*key[:4], int(key[4]), int(key[5]), key[6]))
-    write_csv(RESULTS / f"{name}-adaptation.csv", [*KEYS, "return"], ([*key, rows[key]] for key in order))
+    write_csv(file_of(name), [*KEYS, "return"], ([*key, rows[key]] for key in order))
     return len(rows)
 
 
@@ -109,6 +117,15 @@ def curves_of(rows: Rows) -> Curves:
     return curves
 
 
+def splits(name: str) -> list[str]:
+    """
+    :param name: Name of the results.
+    :return: The kinds of tasks in them that are not training's.
+    """
+    there = {key[3] for key in read(name)}
+    return [split for split in ("test", "ood") if split in there]
+
+
 def table(name: str, split: str) -> str:
     """
     :param name: Name of the results.
@@ -131,13 +148,13 @@ def table(name: str, split: str) -> str:
     return "\n".join(lines)
 
 
-def draw(name: str, split: str) -> None:
+def figures(name: str, split: str) -> dict[str, Figure]:
     """
-    Draw returns before and after adaptation.
-
     :param name: Name of the results.
     :param split: Which tasks.
+    :return: Name -> figure: returns before and after adaptation, for each environment.
     """
+    drawn: dict[str, Figure] = {}
     curves = {key: runs for key, runs in curves_of(read(name)).items() if key[2] == split}
     for environment in dict.fromkeys(key[1] for key in curves):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
@@ -155,9 +172,9 @@ def draw(name: str, split: str) -> None:
         finish(axes, "Environment steps", f"Return, {split} tasks", environment)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize="small")
-        IMAGES.mkdir(parents=True, exist_ok=True)
         figure.patch.set_visible(True)
-        figure.savefig(IMAGES / f"{name}-{environment}-{split}.png", dpi=150)
+        drawn[f"{name}-{environment}-{split}"] = figure
+    return drawn
 
 
 def divergence(name: str, folder: Path) -> None:
@@ -210,7 +227,7 @@ def main() -> None:
         divergence(args.name, args.folder)
     else:
         print(table(args.name, args.split))
-        draw(args.name, args.split)
+        print("\n".join(map(str, save_all(figures(args.name, args.split), IMAGES, [file_of(args.name)]))))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from sb3_hyper.experiments.studies import load_study
 RESULTS = Path(__file__).parent / "results" / "dynamic-weights-histograms.csv"
 NETWORK = "critic.q_network"
 REFERENCE = "mlp_small"
+N_BINS = 20  # of distances: MLP-Small has only 256 weights in its second layer
 SUMMARY = ("std", "std_of_meta", "largest", "total_variation")
 Histogram = tuple[np.ndarray, np.ndarray]  # counts (n,), edges of bins (n + 1,)
 Key = tuple[str, str, str, int, int]  # variant, environment, seed, step, layer
@@ -77,7 +78,7 @@ def distances(found: Mapping[Key, Histogram]) -> dict[tuple[str, str, int, int],
     for (variant, environment, seed, step, layer), histogram in sorted(found.items()):
         reference = found.get((REFERENCE, environment, seed, step, layer))
         if variant != REFERENCE and reference is not None:
-            values[environment, variant, layer, step].append(total_variation_of_histograms(histogram, reference))
+            values[environment, variant, layer, step].append(total_variation_of_histograms(histogram, reference, N_BINS))
     return dict(values)
 
 
@@ -86,6 +87,8 @@ def table() -> str:
     :return: The distances in Markdown, in the paper's unit, half of the usual distance in percent.
     """
     study, values = load_study("dynamic-weights"), distances(histograms())
+    if not values:
+        return "No weights have been collected yet."
     steps = sorted({step for *_, step in values})
     lines = [
         "| environment | layer | critic | seeds | " + " | ".join(f"{step:,} steps" for step in steps) + " |",
@@ -124,4 +127,4 @@ def figures() -> dict[str, Figure]:
 
 
 if __name__ == "__main__":
-    rows.main(__doc__ or "", collect, table, figures)
+    rows.main(__doc__ or "", RESULTS, collect, table, figures)

@@ -10,6 +10,7 @@ state, go to benchmarks/results/gradient-accuracy-final.csv.
 """
 
 import argparse
+import hashlib
 import tempfile
 from pathlib import Path
 
@@ -17,7 +18,6 @@ import numpy as np
 
 from benchmarks import rows
 from sb3_hyper import cli
-from sb3_hyper.common.files import write_csv
 from sb3_hyper.diagnostics.gradients import ceiling
 from sb3_hyper.diagnostics.records import load_records
 from sb3_hyper.experiments.studies import load_study
@@ -35,7 +35,6 @@ PER_STATE = (
     "policy_return",
     "terminated",
 )
-COLUMNS = (*rows.RUN, "step", "samples", "state", *PER_STATE)
 
 
 def measure(model: Path, environment: str, samples: str) -> list[rows.Row]:
@@ -68,13 +67,14 @@ def main() -> None:
     args = parser.parse_args()
     for run in load_study("gradient-accuracy").runs():
         for model in sorted((args.folder / run.label).glob(f"{run.algo}/*/{run.environment}.zip")):
+            own = dict(zip(rows.RUN, (run.variant, run.environment, str(run.seed)), strict=True))
+            origin = {"model": hashlib.sha256(model.read_bytes()).hexdigest()[:8]}
             for samples in SAMPLES:
-                own = dict(zip(rows.RUN, (run.variant, run.environment, str(run.seed)), strict=True))
                 there = rows.read(RESULTS)
-                if any((own | {"samples": samples}).items() <= row.items() for row in there):
-                    continue
-                there += [own | row for row in measure(model, run.environment, samples)]
-                write_csv(RESULTS, COLUMNS, ([row[name] for name in COLUMNS] for row in there))
+                of_run = [row for row in there if (own | {"samples": samples}).items() <= row.items()]
+                if len(of_run) != N_STATES or not all(origin.items() <= row.items() for row in of_run):
+                    new = [own | origin | row for row in measure(model, run.environment, samples)]
+                    rows.write(RESULTS, [row for row in there if row not in of_run] + new)
     print(f"Rows: {RESULTS}")
 
 
@@ -99,7 +99,7 @@ def table() -> str:
             cells += [rows.with_error(values["cosine"]), f"{ceiling(floor):.2f}", rows.with_error(values["value_correlation"])]
             cells += [f"{np.nanmean(values['self_cosine']):.2f}", f"{floor:.2f}"]
             lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join(lines) if len(lines) > 2 else "No model has been measured yet."
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def table() -> str:
             cells = [environment, label, str(len(runs)), str(n_states), rows.with_error(values["cosine"])]
             cells += [f"{np.nanmean(values[name]):.2f}" for name in ("self_cosine", "noise_floor")]
             lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join(lines) if len(lines) > 2 else "Nothing has been collected yet."
 
 
 def figures() -> dict[str, Figure]:
@@ -102,4 +102,4 @@ def figures() -> dict[str, Figure]:
 
 
 if __name__ == "__main__":
-    rows.main(__doc__ or "", collect, table, figures)
+    rows.main(__doc__ or "", RESULTS, collect, table, figures)

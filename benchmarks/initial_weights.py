@@ -11,6 +11,7 @@ The critic is the paper's; its primary network starts as the paper has it, or as
 import argparse
 import itertools
 import math
+from collections import defaultdict
 from pathlib import Path
 
 import gymnasium as gym
@@ -18,6 +19,7 @@ import numpy as np
 from rich.progress import track
 from stable_baselines3 import TD3
 
+from benchmarks import rows
 from sb3_hyper import HyperTD3Policy
 from sb3_hyper.common.files import write_csv
 from sb3_hyper.diagnostics.callbacks import DynamicWeightsCallback
@@ -25,6 +27,14 @@ from sb3_hyper.diagnostics.callbacks import DynamicWeightsCallback
 ENVIRONMENTS = ("Hopper-v5", "Walker2d-v5", "PaperAnt-v4", "HalfCheetah-v5")
 GAINS = {"paper": 1 / math.sqrt(12), "pytorch": 1 / math.sqrt(3)}
 STATES = ("random actions", "resets")
+NAMES = {"paper": "the paper", "pytorch": "PyTorch"}
+# Table 2, its first half
+PAPER = {
+    ("1", "paper"): {"Hopper": 31.4, "Walker2d": 23.9, "Ant": 13.6, "HalfCheetah": 29.4},
+    ("1", "pytorch"): {"Hopper": 16.3, "Walker2d": 20.5, "Ant": 9.2, "HalfCheetah": 8.8},
+    ("2", "paper"): {"Hopper": 34.8, "Walker2d": 30.8, "Ant": 37.7, "HalfCheetah": 36.9},
+    ("2", "pytorch"): {"Hopper": 24.7, "Walker2d": 39.6, "Ant": 11.2, "HalfCheetah": 29.3},
+}
 OUTPUT = Path(__file__).parent / "results" / "initial-weights.csv"
 
 
@@ -46,6 +56,31 @@ def distances(environment: str, states: str, gain: float, seed: int) -> list[flo
     return [float(row[name]) for name in sorted(row) if name.endswith("total_variation")]
 
 
+def table() -> str:
+    """
+    :return: Means over seeds in Markdown, in the paper's unit, half of the usual distance in percent.
+    """
+    found: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for row in rows.read(OUTPUT):
+        key = (row["layer"], row["states"], row["initialization"], row["environment"])
+        found[key].append(50 * float(row["total_variation"]))
+    environments = list(dict.fromkeys(key[3] for key in found))
+    lines = [
+        "| layer | states | primary network starts as in | " + " | ".join(environments) + " |",
+        "|---|---|---|" + "---|" * len(environments),
+    ]
+    for layer, states, initialization in sorted(
+        {key[:3] for key in found}, key=lambda key: (key[0], key[1] != "resets", key[2])
+    ):
+        cells = []
+        for environment in environments:
+            values = found[layer, states, initialization, environment]
+            published = PAPER[layer, initialization].get(environment.split("-")[0].removeprefix("Paper"), "")
+            cells.append(f"{np.mean(values):.1f} \u00b1 {np.std(values, ddof=1):.1f} ({published})")
+        lines.append(f"| {layer} | {states} | {NAMES[initialization]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure, print the table, write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -53,18 +88,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=OUTPUT, help="CSV file (default: %(default)s)")
     args = parser.parse_args()
-    rows = []
+    measured = []
     for environment in track(args.environments):
         for states, (name, gain) in itertools.product(STATES, GAINS.items()):
             found = np.array([distances(environment, states, gain, seed) for seed in range(args.seeds)])  # (n_seeds, n_layers)
             for (seed, layer), distance in np.ndenumerate(found):
-                rows.append([environment, states, name, layer + 1, seed, f"{distance:.4f}"])
+                measured.append([environment, states, name, layer + 1, seed, f"{distance:.4f}"])
             cells = ", ".join(
                 f"layer {layer + 1} {mean:.3f} +- {std:.3f}"
                 for layer, (mean, std) in enumerate(zip(found.mean(axis=0), found.std(axis=0), strict=True))
             )
             print(f"{environment:16}{states:16}{name:9}{cells}")
-    write_csv(args.output, ["environment", "states", "initialization", "layer", "seed", "total_variation"], rows)
+    write_csv(args.output, ["environment", "states", "initialization", "layer", "seed", "total_variation"], measured)
     print(f"Rows: {args.output}")
 
 

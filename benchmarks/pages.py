@@ -11,13 +11,13 @@ With --check nothing is written; pages whose tables do not follow from the rows 
 import argparse
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from rich.progress import track
 
-from benchmarks import adaptation, dynamic_weights, final_gradients, gradient_accuracy
+from benchmarks import adaptation, dynamic_weights, final_gradients, gradient_accuracy, initial_weights
 from benchmarks.images import IMAGES, save_all
 from sb3_hyper.common.files import replacing
 from sb3_hyper.experiments import study_plots
@@ -30,6 +30,8 @@ from sb3_hyper.experiments.study_tables import MARKDOWN, study_tables
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = ROOT / "docs" / "results"
+MEASURED = ("gradient-accuracy", "dynamic-weights")  # callbacks measure in these runs: their times are not those of training
+SPLITS = {"test": "Test tasks", "ood": "Tasks out of the training distribution"}
 CAPTIONS = {
     "steps": "Return against steps: mean over seeds, and 95 % bootstrap interval where there are two or more",
     "time": "Return against processor time",
@@ -53,20 +55,22 @@ def settings(study: Study) -> str:
     :return: What ran: the baseline's settings, and of the other variants what differs from them.
     """
     runs = runs_of(study)
-    there = [variant for variant in study.variants if runs.finished(variant)]
-    seeds = count({len(runs.finished(v, e)) for v in there for e in study.environments if runs.finished(v, e)}, "seed")
+    seeds = {place: {len(runs.finished(name, place)) for name in study.variants} - {0} for place in study.environments}
+    places = ", ".join(f"{place} ({count(numbers, 'seed')})" for place, numbers in seeds.items() if numbers)
     lines = [
-        f"{', '.join(study.environments)}; {study.steps:,} steps, an evaluation of {count({study.eval_episodes}, 'episode')} "
-        f"every {study.eval_freq:,}; {seeds} of each so far.",
+        f"{study.steps:,} steps, an evaluation of {count({study.eval_episodes}, 'episode')} every {study.eval_freq:,}. "
+        f"Finished so far: {places}, of the variants below.",
         "",
         "| variant | settings (of those after the first: what differs from it) |",
         "|---|---|",
     ]
-    labels = {study.variants[name].label for name in there}
+    names = {variant.label: name for name, variant in study.variants.items()}
     for label, environments, values in variant_settings(study):
-        if label in labels:
+        name = names[label]
+        if name == study.baseline or runs.finished(name):
             text = ", ".join(f"`{key}: {value}`" for key, value in values if not key.startswith(("callback", "n_timesteps")))
             where = f" ({environments})" if environments else ""
+            where += "" if runs.finished(name) else " (no run yet)"
             lines.append(f"| {label.translate(MARKDOWN)}{where} | {text} |")
     return "\n".join(lines)
 
@@ -76,7 +80,8 @@ def tables(study: Study) -> str:
     :param study: A study.
     :return: The tables of its report.
     """
-    return "\n".join(table.markdown() for table in study_tables(runs_of(study))).strip()
+    wanted = [table for table in study_tables(runs_of(study)) if table.key != "pace" or study.name not in MEASURED]
+    return "\n".join(table.markdown() for table in wanted).strip()
 
 
 def curves(study: Study) -> str:
@@ -84,10 +89,10 @@ def curves(study: Study) -> str:
     :param study: A study.
     :return: Its learning curves.
     """
-    return "\n".join(f"![{CAPTIONS[name.split('-')[-1]]}](../images/{name}.png)" for name in figures(study))
+    return pictures(learning_figures(study))
 
 
-def figures(study: Study) -> dict[str, Figure]:
+def learning_figures(study: Study) -> dict[str, Figure]:
     """
     :param study: A study.
     :return: Name -> figure.
@@ -98,7 +103,8 @@ def figures(study: Study) -> dict[str, Figure]:
     for number, group in enumerate(study_plots.groups(runs, there) if there else [], start=1):
         name = f"{study.name}-{number}" if number > 1 else study.name
         drawn[f"{name}-steps"] = study_plots.learning_curves(runs, group)
-        drawn[f"{name}-time"] = study_plots.learning_curves(runs, group, "time")
+        if study.name not in MEASURED:
+            drawn[f"{name}-time"] = study_plots.learning_curves(runs, group, "time")
     comparable = runs.comparable()
     if len(comparable) > 1 and len(runs.bounds()) > 1:
         drawn[f"{study.name}-efficiency"] = study_plots.sample_efficiency(runs, comparable)
@@ -133,8 +139,7 @@ def cosines(study: Study) -> str:
     :param study: The study gradient-accuracy.
     :return: What GradientAccuracyCallback measured.
     """
-    pictures = [f"![{name.replace('-', ' ')}](../images/{name}.png)" for name in gradient_accuracy.figures()]
-    return "\n".join([gradient_accuracy.table(), "", *pictures])
+    return f"{gradient_accuracy.table()}\n\n{pictures(gradient_accuracy.figures())}"
 
 
 def finals(study: Study) -> str:
@@ -145,13 +150,20 @@ def finals(study: Study) -> str:
     return final_gradients.table()
 
 
+def initial(study: Study) -> str:
+    """
+    :param study: The study dynamic-weights.
+    :return: The distances to MLP-Small's weights before training, of more environments and seeds.
+    """
+    return initial_weights.table()
+
+
 def distances(study: Study) -> str:
     """
     :param study: The study dynamic-weights.
     :return: The distances to MLP-Small's weights, and the histograms.
     """
-    pictures = [f"![{name.replace('-', ' ')}](../images/{name}.png)" for name in dynamic_weights.figures()]
-    return "\n".join([dynamic_weights.table(), "", *pictures])
+    return f"{dynamic_weights.table()}\n\n{pictures(dynamic_weights.figures())}"
 
 
 def episodes(study: Study) -> str:
@@ -159,11 +171,42 @@ def episodes(study: Study) -> str:
     :param study: A study of meta-learners.
     :return: Returns before and after adaptation.
     """
-    return adaptation.table(study.name, "test")
+    parts = [f"**{SPLITS[split]}**\n\n{adaptation.table(study.name, split)}" for split in adaptation.splits(study.name)]
+    if not parts:
+        return "No episodes have been collected yet."
+    return "\n\n".join([*parts, pictures(adaptation_figures(study))])
+
+
+def adaptation_figures(study: Study) -> dict[str, Figure]:
+    """
+    :param study: A study of meta-learners.
+    :return: Name -> figure.
+    """
+    drawn: dict[str, Figure] = {}
+    for split in adaptation.splits(study.name):
+        drawn |= adaptation.figures(study.name, split)
+    return drawn
+
+
+def pictures(figures: Mapping[str, Figure]) -> str:
+    """
+    :param figures: Name -> figure.
+    :return: Links to them.
+    """
+    captions = {name: CAPTIONS.get(name.split("-")[-1], name.replace("-", " ")) for name in figures}
+    return "\n".join(f"![{caption}](../images/{name}.png)" for name, caption in captions.items())
 
 
 BLOCKS: dict[str, Callable[[Study], str]] = {
-    function.__name__: function for function in (settings, curves, tables, replicate, cosines, finals, distances, episodes)
+    function.__name__: function
+    for function in (settings, curves, tables, replicate, cosines, finals, initial, distances, episodes)
+}
+# kind of block -> its figures, and the files of rows that they are drawn from
+FIGURES: dict[str, tuple[Callable[[Study], dict[str, Figure]], Callable[[Study], Path]]] = {
+    "curves": (learning_figures, lambda study: RESULTS / f"{study.name}.csv"),
+    "cosines": (lambda study: gradient_accuracy.figures(), lambda study: gradient_accuracy.RESULTS),
+    "distances": (lambda study: dynamic_weights.figures(), lambda study: dynamic_weights.RESULTS),
+    "episodes": (adaptation_figures, lambda study: adaptation.file_of(study.name)),
 }
 
 
@@ -197,12 +240,11 @@ def main() -> int:
         if not args.check:
             with replacing(path) as temporary:
                 temporary.write_text(new, encoding="utf-8")
-            for name in sorted({name for _, kind, name, _ in BLOCK.findall(text) if kind == "curves"}):
-                save_all(figures(load_study(name)), IMAGES)
-    if not args.check:
-        save_all(gradient_accuracy.figures() | dynamic_weights.figures(), IMAGES)
-        for path in sorted(RESULTS.glob("*-adaptation.csv")):
-            adaptation.draw(path.stem.removesuffix("-adaptation"), "test")
+            for _, kind, name, _ in BLOCK.findall(text):
+                if kind in FIGURES:
+                    figures, file = FIGURES[kind]
+                    study = load_study(name)
+                    save_all(figures(study), IMAGES, [file(study)])
     print("\n".join(f"{'stale' if args.check else 'new'}: {path.relative_to(ROOT)}" for path in stale) or "All is as it was")
     return 1 if args.check and stale else 0
 

@@ -36,6 +36,7 @@ def collect(path: Path, folder: Path, file: str, rows_of: Callable[[Path], Itera
     :param rows_of: Makes a run's rows of that file, without the columns of ``RUN``.
     :param order: Columns of whole numbers, by which the rows of a run are ordered.
     :return: How many rows there are now.
+    :raises ValueError: If runs have other columns than the file.
     """
     rows = read(path)
     for stored in sorted(folder.glob(f"*/*/seed-*/{file}")):
@@ -43,27 +44,48 @@ def collect(path: Path, folder: Path, file: str, rows_of: Callable[[Path], Itera
         run = dict(zip(RUN, (variant, environment, seed.removeprefix("seed-")), strict=True))
         rows = [row for row in rows if any(row[key] != run[key] for key in RUN)] + [run | row for row in rows_of(stored)]
     rows.sort(key=lambda row: (*(row[key] for key in RUN[:2]), *(int(row[key]) for key in ("seed", *order))))
-    if rows:
-        write_csv(path, list(rows[0]), (list(row.values()) for row in rows))
+    write(path, rows)
     return len(rows)
+
+
+def write(path: Path, rows: Sequence[Row]) -> None:
+    """
+    :param path: The CSV file to write or replace; without rows it stays as it is.
+    :param rows: Its rows.
+    :raises ValueError: If they do not all have the same columns.
+    """
+    if not rows:
+        return
+    names = list(rows[0])
+    for row in rows:
+        if set(row) != set(names):
+            raise ValueError(f"{path}: rows have other columns: {', '.join(sorted(set(row) ^ set(names)))}")
+    write_csv(path, names, ([row[name] for name in names] for row in rows))
 
 
 def with_error(values: np.ndarray) -> str:
     """
     :param values: Numbers; what is not a number is left out.
-    :return: Their mean, and in brackets its standard error.
+    :return: Their mean, and in brackets its standard error, if there are two or more.
     """
     known = values[np.isfinite(values)]
+    if len(known) < 2:
+        return f"{known[0]:.2f}" if len(known) else "-"
     return f"{known.mean():.2f} ({known.std(ddof=1) / np.sqrt(len(known)):.2f})"
 
 
 def main(
-    description: str, collect: Callable[[Path], int], table: Callable[[], str], figures: Callable[[], Mapping[str, Figure]]
+    description: str,
+    path: Path,
+    collect: Callable[[Path], int],
+    table: Callable[[], str],
+    figures: Callable[[], Mapping[str, Figure]],
 ) -> None:
     """
     The command line of a study's rows: ``collect FOLDER``, or ``draw``.
 
     :param description: What the program is.
+    :param path: The CSV file.
     :param collect: Adds the runs below a folder to the rows, and returns how many there are.
     :param table: Makes a table of the rows.
     :param figures: Makes figures of the rows.
@@ -77,4 +99,4 @@ def main(
         print(f"{collect(args.folder)} rows")
     else:
         print(table())
-        print("\n".join(map(str, save_all(figures(), IMAGES))) or "There are no rows to draw from")
+        print("\n".join(map(str, save_all(figures(), IMAGES, [path]))) or "There are no rows to draw from")

@@ -4,7 +4,7 @@ import pytest
 from matplotlib.image import imread
 
 from benchmarks import pages
-from benchmarks.images import save_all
+from benchmarks.images import IMAGES, fingerprint, save_all, source_of
 from sb3_hyper.experiments.studies import load_study
 
 PAGES = sorted(path for path in pages.PAGES.glob("*.md") if path.name != "index.md")
@@ -23,12 +23,23 @@ def test_the_tables_are_those_of_the_rows(path):
     assert pages.rendered(text) == text, "make results"
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_the_figures_were_drawn_from_these_rows(path):
+    for _, kind, name, _ in pages.BLOCK.findall(path.read_text(encoding="utf-8")):
+        if kind in pages.FIGURES:
+            figures, file = pages.FIGURES[kind]
+            study = load_study(name)
+            for figure in figures(study):
+                assert source_of(IMAGES / f"{figure}.png") == fingerprint([file(study)]), "make results"
+
+
 def test_a_figure_is_drawn_from_the_rows(tmp_path):
-    drawn = save_all(pages.figures(load_study("critics-100k")), tmp_path)
+    drawn = save_all(pages.learning_figures(load_study("critics-100k")), tmp_path, [pages.RESULTS / "critics-100k.csv"])
     assert drawn[0].name == "critics-100k-steps.png"
     for path in drawn:
         assert imread(path).std() > 0
-        assert (pages.IMAGES / path.name).is_file()
+        assert source_of(path) == source_of(IMAGES / path.name)
+        assert source_of(path) != fingerprint([])
 
 
 def test_rows_that_change_make_a_page_stale(tmp_path, monkeypatch):

@@ -59,7 +59,7 @@ def test_distances_of_generated_weights_to_those_of_mlp_small(tmp_path, monkeypa
     found = dynamic_weights.distances(dynamic_weights.histograms())
     for step in (1, 2):
         both = samples["mlp_small", step], samples["sa_hyper_paper", step]
-        expected = total_variation(*both, common_bins(both))
+        expected = total_variation(*both, common_bins(both, dynamic_weights.N_BINS))
         assert found["Hopper-v5", "sa_hyper_paper", 1, step] == [pytest.approx(expected, abs=0.01)]
     assert f"| SA-Hyper of the paper | 1 | {50 * expected:.0f}" in dynamic_weights.table()
     assert len(dynamic_weights.figures()) == 2
@@ -82,3 +82,17 @@ def test_finished_models_are_measured_once(tmp_path, monkeypatch):
     assert final_gradients.table().count("| Hopper-v5 | MLP 256-256 | 1 |") == 2
     monkeypatch.setattr(final_gradients, "measure", lambda *arguments: pytest.fail("measured again"))
     final_gradients.main()
+
+
+def test_rows_of_other_columns_are_refused(tmp_path):
+    rows.write(tmp_path / "rows.csv", [{"a": "1", "b": "2"}, {"b": "3", "a": "4"}])
+    assert rows.read(tmp_path / "rows.csv") == [{"a": "1", "b": "2"}, {"a": "4", "b": "3"}]
+    with pytest.raises(ValueError, match="rows have other columns: b, c"):
+        rows.write(tmp_path / "rows.csv", [{"a": "1", "b": "2"}, {"a": "3", "c": "4"}])
+    assert len(rows.read(tmp_path / "rows.csv")) == 2
+
+
+def test_numbers_with_and_without_an_error():
+    assert rows.with_error(np.array([1.0, np.nan, 3.0])) == "2.00 (1.00)"
+    assert rows.with_error(np.array([1.0, np.nan])) == "1.00"
+    assert rows.with_error(np.array([np.nan])) == "-"
