@@ -30,7 +30,7 @@ from sb3_hyper.experiments.study_tables import MARKDOWN, study_tables
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = ROOT / "docs" / "results"
-MEASURED = ("gradient-accuracy", "dynamic-weights")  # callbacks measure in these runs: their times are not those of training
+MEASURED = ("gradient-accuracy",)  # studies in whose runs callbacks measure at length: their times are not those of training
 SPLITS = {"test": "Test tasks", "ood": "Tasks out of the training distribution"}
 CAPTIONS = {
     "steps": "Return against steps: mean over seeds, and 95 % bootstrap interval where there are two or more",

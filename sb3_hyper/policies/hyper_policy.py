@@ -55,7 +55,7 @@ class HyperCriticMixin(BasePolicy):
         hypernetwork), the paper's other baselines ``"mlp_small"``, ``"mlp_large"``, ``"resnet_features"``,
         ``"resnet35"``, ``"q_d2rl"``, a name given to :func:`~sb3_hyper.policies.critics.register_critic`, or a function
         as described there.
-    :param preset: The hypernetwork: ``"paper"``, ``"slim"`` (a fifteenth of the size, for CPUs), or a
+    :param preset: The hypernetwork: ``"slim"`` (a fifteenth of the paper's size, for CPUs), ``"paper"``, or a
         :class:`~sb3_hyper.networks.spec.HyperNetworkSpec`.
     :param network_kwargs: Changes to the preset, e.g. ``dict(dynamic_widths=[64])``.
     :param critic_learning_rate: Step size of the critic's optimizer, whatever the algorithm's ``learning_rate`` is.
@@ -93,7 +93,7 @@ class HyperCriticMixin(BasePolicy):
         net_arch: list[int] | dict[str, list[int]] | None = None,
         *args: Any,
         critic: str | QNetworkFactory = "sa_hyper",
-        preset: str | HyperNetworkSpec = "paper",
+        preset: str | HyperNetworkSpec = "slim",
         network_kwargs: Mapping[str, Any] | None = None,
         critic_learning_rate: float | str | None = "auto",
         critic_init: str = "pytorch",

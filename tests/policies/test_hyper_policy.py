@@ -8,6 +8,7 @@ from stable_baselines3 import DDPG, SAC, TD3
 
 from benchmarks.plain import PlainSACPolicy, PlainTD3Policy
 from sb3_hyper import HyperSACPolicy, HyperTD3Policy
+from sb3_hyper.networks.spec import resolve_spec
 from sb3_hyper.policies import hyper_policy
 from tests.networks.test_hypernetwork import port
 
@@ -38,7 +39,9 @@ def test_training_equals_training_the_plain_version(env, algorithm, plain_policy
     policy_kwargs = {"net_arch": [256, 256], "optimizer_class": th.optim.SGD}
     arguments = {"learning_rate": 1e-3, "learning_starts": 20, "seed": 3}
     plain = algorithm(plain_policy, env, policy_kwargs=policy_kwargs.copy(), **arguments)
-    ours = algorithm("HyperPolicy", env, policy_kwargs={"critic_learning_rate": None, **policy_kwargs}, **arguments)
+    ours = algorithm(
+        "HyperPolicy", env, policy_kwargs={"preset": "paper", "critic_learning_rate": None, **policy_kwargs}, **arguments
+    )
     ours.actor.load_state_dict(plain.actor.state_dict())
     if algorithm is TD3:
         ours.actor_target.load_state_dict(plain.actor.state_dict())
@@ -117,7 +120,7 @@ def test_dict_observations_need_the_multi_input_policy(policy):
 
 
 def test_training_the_paper_preset_on_a_cpu_warns_once(env, monkeypatch):
-    model = TD3("HyperPolicy", env, learning_starts=2, batch_size=4, device="cpu")
+    model = TD3("HyperPolicy", env, learning_starts=2, batch_size=4, policy_kwargs={"preset": "paper"}, device="cpu")
     model.predict(np.zeros(5, np.float32))  # acting alone does not
     monkeypatch.setattr(hyper_policy, "SLOW_ON_CPU", 1_000_000)
     state = th.get_rng_state()
@@ -128,7 +131,8 @@ def test_training_the_paper_preset_on_a_cpu_warns_once(env, monkeypatch):
 
 
 def test_training_slim_does_not_warn(env):
-    model = TD3("HyperPolicy", env, policy_kwargs={"preset": "slim"}, device="cpu")
+    model = TD3("HyperPolicy", env, device="cpu")
+    assert model.policy.network_spec == resolve_spec("slim")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.policy.set_training_mode(True)

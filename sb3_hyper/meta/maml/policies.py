@@ -133,7 +133,7 @@ class HyperMAMLPolicy(MAMLPolicy):
     per task. All parameters of the hypernetwork are adapted; the log standard deviation is one of them and not generated.
 
     :param args: As in the parent.
-    :param preset: ``"paper"``, ``"slim"``, or a :class:`~sb3_hyper.networks.spec.HyperNetworkSpec`.
+    :param preset: ``"slim"``, ``"paper"``, or a :class:`~sb3_hyper.networks.spec.HyperNetworkSpec`.
     :param network_kwargs: Changes to the preset.
     :param kwargs: As in the parent.
     """
@@ -144,7 +144,7 @@ class HyperMAMLPolicy(MAMLPolicy):
     def __init__(
         self,
         *args: Any,
-        preset: str | HyperNetworkSpec = "paper",
+        preset: str | HyperNetworkSpec = "slim",
         network_kwargs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:

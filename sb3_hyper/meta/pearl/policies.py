@@ -38,7 +38,7 @@ class PEARLPolicy(TaskPolicy):
     :param critic: ``"mlp"`` or ``"hyper"``, for twin critic and state value.
     :param critic_meta: What a hypernetwork critic's weights are generated from: ``"obs"`` (the paper's), ``"z"`` (once per
         task, which is cheap), ``"obs_z"``.
-    :param preset: The hypernetworks: ``"paper"``, ``"slim"``, or a :class:`~sb3_hyper.networks.spec.HyperNetworkSpec`.
+    :param preset: The hypernetworks: ``"slim"``, ``"paper"``, or a :class:`~sb3_hyper.networks.spec.HyperNetworkSpec`.
     :param network_kwargs: Changes to the preset.
     :param actor_learning_rate: Step size of the actor. ``"auto"``: for generated actors the critic's, and twice that where the
         primary network is not normalised (1e-4 for ``paper``, as in the authors' code). None, and ``"auto"`` for perceptrons:
@@ -66,7 +66,7 @@ class PEARLPolicy(TaskPolicy):
         actor: str = "mlp",
         critic: str = "mlp",
         critic_meta: str = "obs",
-        preset: str | HyperNetworkSpec = "paper",
+        preset: str | HyperNetworkSpec = "slim",
         network_kwargs: Mapping[str, Any] | None = None,
         actor_learning_rate: float | str | None = "auto",
         critic_learning_rate: float | str | None = "auto",
