@@ -155,23 +155,24 @@ def figures(name: str, split: str) -> dict[str, Figure]:
     :return: Name -> figure: returns before and after adaptation, for each environment.
     """
     drawn: dict[str, Figure] = {}
+    labels = {variant: one.label for variant, one in load_study(name).variants.items()}
     curves = {key: runs for key, runs in curves_of(read(name)).items() if key[2] == split}
     for environment in dict.fromkeys(key[1] for key in curves):
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        figure = Figure(figsize=(6.4, 5.0), layout="constrained")
         axes = figure.subplots()
         for (variant, place, _), (colour, _) in zip([key for key in curves if key[1] == environment], PALETTE, strict=False):
             runs = curves[variant, place, split]
             for seed, (steps, returns, _) in runs.items():
                 first = seed == next(iter(runs))
-                label = f"{variant}, after ({len(runs)} {'seed' if len(runs) == 1 else 'seeds'})" if first else None
+                label = f"{labels[variant]}, after ({len(runs)} {'seed' if len(runs) == 1 else 'seeds'})" if first else None
                 axes.plot(steps, returns[..., -1].mean(axis=1), color=colour, linewidth=1.8, label=label)
-                before = f"{variant}, before" if first else None
+                before = f"{labels[variant]}, before" if first else None
                 axes.plot(steps, returns[..., 0].mean(axis=1), color=colour, linewidth=1, linestyle=":", label=before)
         nothing = np.mean([run[2].mean() for key, runs in curves.items() if key[1] == environment for run in runs.values()])
         axes.axhline(nothing, color=GREY, linestyle="--", linewidth=1, label="doing nothing")
         finish(axes, "Environment steps", f"Return, {split} tasks", environment)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize="small")
+        figure.legend(frameon=False, loc="outside lower center", ncols=1, fontsize="x-small")
         figure.patch.set_visible(True)
         drawn[f"{name}-{environment}-{split}"] = figure
     return drawn

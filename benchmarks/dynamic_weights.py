@@ -107,21 +107,28 @@ def table() -> str:
 
 def figures() -> dict[str, Figure]:
     """
-    :return: Name -> figure: the histograms before and after training, for each environment.
+    :return: Name -> figure: the histograms before training and after it, at the last steps that all variants have, for each
+        environment.
     """
-    study, found, drawn = load_study("dynamic-weights"), histograms(), {}
+    study, found = load_study("dynamic-weights"), histograms()
+    drawn: dict[str, Figure] = {}
     for environment in study.environments:
         runs: dict[str, list[dict[str, np.ndarray]]] = {}
+        own_steps = defaultdict(set)
+        for name, place, seed, step, _ in found:
+            if place == environment:
+                own_steps[name, seed].add(step)
+        steps = sorted(set.intersection(*own_steps.values())) if own_steps else []
         for name, variant in study.variants.items():
             for seed in sorted({key[2] for key in found if key[:2] == (name, environment)}):
                 own = {key[3:]: value for key, value in found.items() if key[:3] == (name, environment, seed)}
-                steps, layers = sorted({step for step, _ in own}), sorted({layer for _, layer in own})
+                layers = sorted({layer for _, layer in own})
                 records = {"timesteps": np.array(steps)}
                 for layer in layers:
                     for part, what in enumerate(("counts", "bins")):
                         records[f"{NETWORK}.{layer - 1}.{what}"] = np.stack([own[step, layer][part] for step in steps])
                 runs.setdefault(variant.label, []).append(records)
-        for when, measurement in (("before", 0), ("after", -1)) if runs else ():
+        for when, measurement in (("before", 0), ("after", -1)) if runs and steps else ():
             drawn[f"dynamic-weights-{when}-{environment}"] = plots.weight_histograms(runs, NETWORK, measurement)
     return drawn
 

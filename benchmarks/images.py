@@ -31,6 +31,7 @@ def save_all(figures: Mapping[str, Figure], folder: Path, files: Iterable[Path])
     """
     paths, source = [], fingerprint(files)
     for name, figure in figures.items():
+        figure.patch.set_visible(True)  # dark pages have no place for dark letters
         paths.append(folder / f"{name}.png")
         with replacing(paths[-1]) as temporary:
             figure.savefig(temporary, format="png", dpi=110, facecolor="white", metadata={KEY: source})

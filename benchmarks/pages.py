@@ -12,6 +12,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -25,7 +26,7 @@ from sb3_hyper.experiments.report import variant_settings
 from sb3_hyper.experiments.results import read_results
 from sb3_hyper.experiments.studies import Study, load_study
 from sb3_hyper.experiments.study_runs import StudyRuns, count
-from sb3_hyper.experiments.study_tables import MARKDOWN, study_tables
+from sb3_hyper.experiments.study_tables import MARKDOWN, Table, study_tables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -80,8 +81,21 @@ def tables(study: Study) -> str:
     :param study: A study.
     :return: The tables of its report.
     """
-    wanted = [table for table in study_tables(runs_of(study)) if table.key != "pace" or study.name not in MEASURED]
-    return "\n".join(table.markdown() for table in wanted).strip()
+    found = study_tables(runs_of(study))
+    if study.name in MEASURED:
+        found = [without_times(table) if table.key == "pace" else table for table in found]
+    return "\n".join(table.markdown() for table in found).strip()
+
+
+def without_times(pace: Table) -> Table:
+    """
+    :param pace: The table of pace.
+    :return: It with the steps alone.
+    """
+    kept = [number for number, name in enumerate(pace.header) if "econds" not in name]
+    caption = pace.caption.split(" Seconds per 1000 steps")[0]
+    rows = [tuple(row[number] for number in kept) for row in pace.rows]
+    return replace(pace, caption=caption, header=tuple(pace.header[number] for number in kept), rows=rows)
 
 
 def curves(study: Study) -> str:

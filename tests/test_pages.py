@@ -40,6 +40,7 @@ def test_a_figure_is_drawn_from_the_rows(tmp_path):
         assert imread(path).std() > 0
         assert source_of(path) == source_of(IMAGES / path.name)
         assert source_of(path) != fingerprint([])
+        assert imread(path)[..., 3].min() == 1  # opaque
 
 
 def test_rows_that_change_make_a_page_stale(tmp_path, monkeypatch):
