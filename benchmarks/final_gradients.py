@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import rows
+from benchmarks import gradient_accuracy, rows
 from sb3_hyper import cli
 from sb3_hyper.diagnostics.gradients import ceiling
 from sb3_hyper.diagnostics.records import load_records
@@ -25,16 +25,7 @@ from sb3_hyper.experiments.studies import load_study
 RESULTS = Path(__file__).parent / "results" / "gradient-accuracy-final.csv"
 SAMPLES = {"paper": ("0.3", "3"), "near": ("0.1", "1")}  # standard deviation, steps
 N_STATES, N_ACTIONS = 100, 40
-PER_STATE = (
-    "cosine",
-    "self_cosine",
-    "noise_floor",
-    "value_correlation",
-    "rank",
-    "value",
-    "policy_return",
-    "terminated",
-)
+PER_STATE = (*gradient_accuracy.PER_STATE, "value_correlation")
 
 
 def measure(model: Path, environment: str, samples: str) -> list[rows.Row]:

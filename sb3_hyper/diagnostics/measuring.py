@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 
 from sb3_hyper.common.random_states import get_random_states, set_random_states
@@ -173,7 +174,10 @@ def last_step_without_training(model: Any) -> int:
     :param model: An off-policy model.
     :return: The last number of steps at which a rollout starts and nothing has been trained yet; 1 at least. (Of rollouts of
         whole episodes the lengths are not known: the first one that starts after that number comes later.)
+    :raises ValueError: If the model is none.
     """
+    if not isinstance(model, OffPolicyAlgorithm):
+        raise ValueError(f"{type(model).__name__} has no replay buffer to draw states from")
     frequency = model.train_freq
     per_rollout = model.n_envs * (frequency.frequency if frequency.unit == TrainFrequencyUnit.STEP else 1)
     return max(1, model.learning_starts // per_rollout * per_rollout)

@@ -6,7 +6,7 @@ from stable_baselines3 import TD3
 
 from benchmarks import dynamic_weights, final_gradients, gradient_accuracy, rows
 from sb3_hyper.diagnostics.records import Records
-from sb3_hyper.diagnostics.weights import common_bins, total_variation
+from sb3_hyper.diagnostics.weights import common_bins, total_variation, total_variation_of_histograms
 
 
 @pytest.fixture
@@ -96,3 +96,15 @@ def test_numbers_with_and_without_an_error():
     assert rows.with_error(np.array([1.0, np.nan, 3.0])) == "2.00 (1.00)"
     assert rows.with_error(np.array([1.0, np.nan])) == "1.00"
     assert rows.with_error(np.array([np.nan])) == "-"
+
+
+@pytest.mark.parametrize(("n_weights", "n_generated", "apart"), [(23 * 256, 100 * 6 * 128, 1), (256, 100 * 256, 5)])
+def test_what_two_samples_of_one_distribution_are_apart_by_chance(n_weights, n_generated, apart):
+    # the numbers in docs/results/dynamic-weights.md, for HalfCheetah's layers
+    rng = np.random.default_rng(0)
+    distances = []
+    for _ in range(50):
+        pair = rng.uniform(-1, 1, n_weights), rng.uniform(-1, 1, n_generated)
+        histograms = [np.histogram(values, common_bins([values], 200)) for values in pair]
+        distances.append(50 * total_variation_of_histograms(*histograms, dynamic_weights.N_BINS))
+    assert round(float(np.mean(distances))) == apart

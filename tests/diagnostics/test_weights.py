@@ -6,6 +6,7 @@ from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 from torch import nn
 
+from sb3_hyper import MAML
 from sb3_hyper.diagnostics import plots
 from sb3_hyper.diagnostics.callbacks import DynamicWeightsCallback
 from sb3_hyper.diagnostics.records import load_records
@@ -121,6 +122,13 @@ def test_the_first_measurement_is_the_last_one_of_an_untrained_network(n_envs, t
     assert callback.records.rows[0]["timesteps"] == first
     assert measured[0]
     assert not any(th.equal(value, untrained[name]) for name, value in model.critic.state_dict().items() if "weight" in name)
+
+
+def test_models_without_a_replay_buffer_are_named():
+    env = make_vec_env("PointGoal-v0")
+    model = MAML("HyperPolicy", env, n_train_tasks=2, n_test_tasks=2, meta_batch_size=2, n_episodes=1)
+    with pytest.raises(ValueError, match="MAML has no replay buffer to draw states from"):
+        model.learn(10, DynamicWeightsCallback())
 
 
 def test_the_standard_deviations_are_what_they_say():
