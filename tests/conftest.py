@@ -14,7 +14,7 @@ def one_thread():
 def narrow_mlp_large(request, monkeypatch):
     """MLP-Large at its own width costs seconds a step; its size is tested where it is counted."""
     if "full_size" not in request.keywords:
-        monkeypatch.setattr("sb3_hyper.policies.critics.LARGE_WIDTHS", (60, 50))
+        monkeypatch.setattr("sb3_hyper.policies.critic_names.LARGE_WIDTHS", (60, 50))
 
 
 def pytest_collection_modifyitems(items):

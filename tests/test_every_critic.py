@@ -7,7 +7,7 @@ from sb3_contrib import TQC
 from stable_baselines3 import DDPG, SAC, TD3
 from stable_baselines3.common.envs import FakeImageEnv, SimpleMultiObsEnv
 
-from sb3_hyper.policies.critics import CRITICS
+from sb3_hyper.policies.critic_names import CRITICS
 from tests.conftest import PointEnv
 
 OBSERVATIONS = {

@@ -6,7 +6,7 @@ from stable_baselines3 import SAC, TD3
 from stable_baselines3.common.envs import FakeImageEnv, SimpleMultiObsEnv
 
 from sb3_hyper.networks import HyperNetworkSpec
-from sb3_hyper.policies.critics import CRITICS
+from sb3_hyper.policies.critic_names import CRITICS
 from tests.conftest import PointEnv
 
 ALGORITHMS = [TD3, SAC, TQC]

@@ -178,7 +178,7 @@ def last_step_without_training(model: Any) -> int:
     """
     if not isinstance(model, OffPolicyAlgorithm):
         raise ValueError(f"{type(model).__name__} has no replay buffer to draw states from")
-    frequency = model.train_freq
+    frequency: Any = model.train_freq
     per_rollout = model.n_envs * (frequency.frequency if frequency.unit == TrainFrequencyUnit.STEP else 1)
     return max(1, model.learning_starts // per_rollout * per_rollout)
 

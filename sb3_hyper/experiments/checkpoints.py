@@ -14,7 +14,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -23,7 +22,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize, unwrap_vec_wrapper
 
 from sb3_hyper.common.files import read_json, sync, write_json
-from sb3_hyper.common.random_states import RandomState, get_random_states, set_random_states
+from sb3_hyper.common.random_states import get_random_states, set_random_states
 from sb3_hyper.experiments import provenance
 from sb3_hyper.meta.maml.maml import MAML
 from sb3_hyper.meta.pearl.pearl import PEARL
@@ -34,54 +33,6 @@ SAVE_SECONDS = 600.0
 MONITORS = "*.monitor.csv"  # SB3's logs of training episodes, one per environment
 STATE = {"random", "action_space", "before_last_reset", "eval_env", "evaluations", "best_mean_reward", "last_mean_reward"}
 STATE |= {"n_calls", "seconds", "cpu_seconds", "made_with", "elapsed", "cpu_elapsed", "monitor_sizes"}
-
-
-class RepeatableResets(gym.Wrapper):
-    """
-    An environment whose last reset can be repeated.
-
-    :param env: The environment. All its randomness comes from ``np_random``, as gymnasium asks for.
-    """
-
-    _before_last_reset: RandomState
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """
-        :param seed: Seed of the environment's random generator.
-        :param options: Passed on.
-        :return: Observation and info.
-        """
-        if seed is not None:
-            self.unwrapped.np_random, _ = gym.utils.seeding.np_random(seed)
-        self._before_last_reset = self.get_random_state()
-        return self.env.reset(seed=seed, options=options)
-
-    def get_random_state(self) -> RandomState:
-        """
-        :return: The state of the random generator.
-        """
-        return self.unwrapped.np_random.bit_generator.state  # type: ignore[return-value]
-
-    def set_random_state(self, state: RandomState) -> None:
-        """
-        :param state: What :meth:`get_random_state` gave.
-        """
-        self.unwrapped.np_random.bit_generator.state = state
-
-    def before_last_reset(self) -> RandomState:
-        """
-        :return: The random state that the last reset started from.
-        """
-        return self._before_last_reset
-
-    def repeat_reset(self, state: RandomState) -> Any:
-        """
-        :param state: What :meth:`before_last_reset` gave.
-        :return: The observation that the reset gave then.
-        """
-        self.set_random_state(state)
-        observation, _ = self.reset()
-        return observation
 
 
 def obstacle(model: BaseAlgorithm) -> str | None:

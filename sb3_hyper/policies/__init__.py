@@ -3,7 +3,7 @@
 from sb3_contrib import TQC
 from stable_baselines3 import SAC, TD3
 
-from sb3_hyper.policies.critics import CRITICS, register_critic
+from sb3_hyper.policies.critic_names import CRITICS, register_critic
 from sb3_hyper.policies.hyper_policy import HyperCriticMixin
 from sb3_hyper.policies.sac import HyperSACCnnPolicy, HyperSACMultiInputPolicy, HyperSACPolicy
 from sb3_hyper.policies.td3 import HyperTD3CnnPolicy, HyperTD3MultiInputPolicy, HyperTD3Policy

@@ -17,16 +17,8 @@ from sb3_hyper.common.arguments import refuse_unknown
 from sb3_hyper.networks.baselines import xavier_
 from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_spec
 from sb3_hyper.policies.actors import ACTORS, HyperActor, context_columns
-from sb3_hyper.policies.critics import (
-    EnsembleCritic,
-    FreezingCritic,
-    MlpCritic,
-    QNetworkCritic,
-    QNetworkFactory,
-    check_critic,
-    is_hyper,
-    q_network_maker,
-)
+from sb3_hyper.policies.critic_names import QNetworkFactory, check_critic, is_hyper, q_network_maker
+from sb3_hyper.policies.critics import EnsembleCritic, FreezingCritic, MlpCritic, QNetworkCritic
 from sb3_hyper.policies.optimizers import fix_learning_rate, fused_where_possible
 
 SLOW_ON_CPU = 5_000_000  # parameters per critic from which training on a CPU deserves a warning
@@ -49,11 +41,11 @@ class HyperCriticMixin(BasePolicy):
     :param net_arch: Architecture of the actor, and of the critic where that is ``"mlp"``; the paper's [256, 256]
         by default.
     :param args: Further positional arguments of the SB3 policy.
-    :param critic: A name of :data:`~sb3_hyper.policies.critics.CRITICS`: ``"sa_hyper"`` (the paper's method: weights
+    :param critic: A name of :data:`~sb3_hyper.policies.critic_names.CRITICS`: ``"sa_hyper"`` (the paper's method: weights
         from the state, input the action), ``"as_hyper"`` (the reverse), ``"emb_hyper"`` (weights from a learned vector),
         ``"mlp"`` (SB3's own), ``"layernorm_mlp"`` (the control: a normalised residual network as large as the preset's
         hypernetwork), the paper's other baselines ``"mlp_small"``, ``"mlp_large"``, ``"resnet_features"``,
-        ``"resnet35"``, ``"q_d2rl"``, a name given to :func:`~sb3_hyper.policies.critics.register_critic`, or a function
+        ``"resnet35"``, ``"q_d2rl"``, a name given to :func:`~sb3_hyper.policies.critic_names.register_critic`, or a function
         as described there.
     :param preset: The hypernetwork: ``"slim"`` (a fifteenth of the paper's size, for CPUs), ``"paper"``, or a
         :class:`~sb3_hyper.networks.spec.HyperNetworkSpec`.

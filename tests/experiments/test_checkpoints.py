@@ -13,7 +13,8 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
 from sb3_hyper.common.files import read_json, write_json
-from sb3_hyper.experiments.checkpoints import RepeatableResets, ResumableRun
+from sb3_hyper.experiments.checkpoints import ResumableRun
+from sb3_hyper.experiments.repeatable_resets import RepeatableResets
 from tests.conftest import PointEnv
 
 TOTAL = 400

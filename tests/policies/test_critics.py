@@ -5,7 +5,8 @@ from stable_baselines3 import SAC, TD3
 
 from sb3_hyper.networks.layers import EnsembleLinear
 from sb3_hyper.networks.spec import resolve_spec
-from sb3_hyper.policies.critics import CRITICS, frozen, q_network_maker, register_critic
+from sb3_hyper.policies.critic_names import CRITICS, q_network_maker, register_critic
+from sb3_hyper.policies.critics import frozen
 from tests.conftest import PointEnv
 
 ALGORITHMS = [TD3, SAC, TQC]
@@ -202,8 +203,8 @@ def test_a_critic_of_ones_own(env, algorithm, tmp_path):
 
 
 def test_a_critic_of_ones_own_by_name(env, monkeypatch):
-    monkeypatch.setattr("sb3_hyper.policies.critics.CRITICS", [*CRITICS])
-    monkeypatch.setattr("sb3_hyper.policies.critics.REGISTERED", {})
+    monkeypatch.setattr("sb3_hyper.policies.critic_names.CRITICS", [*CRITICS])
+    monkeypatch.setattr("sb3_hyper.policies.critic_names.REGISTERED", {})
     register_critic("bilinear", Bilinear)
     critic = make_model(TD3, env, critic="bilinear").critic
     assert isinstance(critic.q_network.members[1], Bilinear)
