@@ -16,7 +16,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 import sb3_hyper  # noqa: F401, registers the environments
 from sb3_hyper.common.files import write_csv
-from sb3_hyper.meta.evaluation import adaptation_curve, do_nothing_returns, play_once
+from sb3_hyper.meta.curves import adaptation_curve, do_nothing_returns, play_once
 from sb3_hyper.tasks.registration import TASK_ENVS
 from sb3_hyper.tasks.vectorized import sample_task_set
 

@@ -1,9 +1,8 @@
-"""How good a meta-learner is in a task it has not seen, episode after episode: adaptation curves."""
+"""How good a meta-learner is in tasks that it has not seen, measured while it learns."""
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -13,92 +12,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.common.files import replacing, write_csv
 from sb3_hyper.common.random_states import get_random_states, set_random_states
+from sb3_hyper.meta.curves import AdaptationCurve, adaptation_curve, do_nothing_returns
 from sb3_hyper.tasks.interface import Task, TaskSet
-from sb3_hyper.tasks.vectorized import reset_to_tasks
-
-EPISODE_LIMIT = 100_000  # steps after which an episode without an end is an error
-
-
-class AdaptationCurve(NamedTuple):
-    """
-    What came of adapting to some tasks. Episode 0 is played without any knowledge of the task.
-
-    :param returns: Undiscounted returns, ``(n_tasks, n_episodes)``
-    :param lengths: Steps of an episode, ``(n_tasks, n_episodes)``; means where a point is more than one.
-    """
-
-    returns: np.ndarray
-    lengths: np.ndarray
-
-
-def check_episodes_end(n_steps: int) -> None:
-    """
-    :param n_steps: How long no episode has ended.
-    :raises ValueError: If that is too long.
-    """
-    if n_steps > EPISODE_LIMIT:
-        raise ValueError(
-            f"No episode has ended for {EPISODE_LIMIT} steps: the environment needs a time limit, such as "
-            "gymnasium.wrappers.TimeLimit"
-        )
-
-
-def adaptation_curve(
-    adapt: Callable[[VecEnv], AdaptationCurve], env: VecEnv, tasks: Sequence[Task], seed: int = 0
-) -> AdaptationCurve:
-    """
-    Adapt to tasks, as many at a time as there are environments.
-
-    :param adapt: Adapts to the tasks that are set in a vectorized environment, each by itself.
-    :param env: A vectorized task environment.
-    :param tasks: The tasks.
-    :param seed: Seed of the environment.
-    :return: The curve of each task.
-    """
-    n_envs, curves = env.num_envs, []
-    for start in range(0, len(tasks), n_envs):
-        group = list(tasks[start : start + n_envs])
-        env.seed(seed + start)
-        reset_to_tasks(env, group + [group[0]] * (n_envs - len(group)))
-        curve = adapt(env)
-        curves.append(AdaptationCurve(*(array[: len(group)] for array in curve)))
-    return AdaptationCurve(*(np.concatenate(arrays) for arrays in zip(*curves, strict=True)))
-
-
-def play_once(env: VecEnv, act: Callable[[], np.ndarray]) -> AdaptationCurve:
-    """
-    An episode without any learning, in each environment.
-
-    :param env: A vectorized environment that has been reset.
-    :param act: Gives actions, ``(n_envs, action_dim)``
-    :return: Returns and lengths, ``(n_envs, 1)`` each
-    """
-    returns, running = np.zeros((env.num_envs, 1)), np.ones(env.num_envs, dtype=bool)
-    lengths = np.zeros((env.num_envs, 1), dtype=int)
-    for n_steps in itertools.count():
-        check_episodes_end(n_steps)
-        _, rewards, dones, _ = env.step(act())
-        returns[running, 0] += rewards[running]
-        lengths[running] += 1
-        running &= ~dones
-        if not running.any():
-            break
-    return AdaptationCurve(returns, lengths)
-
-
-def do_nothing_returns(env: VecEnv, tasks: Sequence[Task], seed: int = 0) -> np.ndarray:
-    """
-    The anchor of every curve: what an agent gets that gives zeros as actions.
-
-    :param env: A vectorized task environment.
-    :param tasks: The tasks.
-    :param seed: Seed of the environment.
-    :return: Return of an episode in each task, ``(n_tasks,)``
-    """
-    space = env.action_space
-    assert isinstance(space, gym.spaces.Box)
-    nothing = np.clip(np.zeros((env.num_envs, *space.shape), dtype=space.dtype), space.low, space.high)
-    return adaptation_curve(lambda env: play_once(env, lambda: nothing), env, tasks, seed).returns[:, 0]
 
 
 class MetaEvalCallback(EvalCallback):

@@ -10,7 +10,8 @@ from stable_baselines3 import TD3
 from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps, StopTrainingOnRewardThreshold
 from stable_baselines3.common.env_util import make_vec_env
 
-from sb3_hyper.meta.evaluation import AdaptationCurve, MetaEvalCallback, adaptation_curve, do_nothing_returns
+from sb3_hyper.meta.curves import AdaptationCurve, adaptation_curve, do_nothing_returns
+from sb3_hyper.meta.evaluation import MetaEvalCallback
 from tests.meta.test_pearl import ITERATION, SMALL, make, parameters
 
 

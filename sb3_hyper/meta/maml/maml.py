@@ -16,7 +16,7 @@ from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.common.arguments import listing_accepted
-from sb3_hyper.meta.evaluation import AdaptationCurve
+from sb3_hyper.meta.curves import AdaptationCurve
 from sb3_hyper.meta.learner import TaskLearner, refuse_less
 from sb3_hyper.meta.maml.episodes import Episodes, LinearBaseline, make_batch
 from sb3_hyper.meta.maml.networks import BACKENDS, Parameters, prepared, stack

@@ -7,7 +7,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
-from sb3_hyper.meta.evaluation import check_episodes_end
+from sb3_hyper.meta.curves import check_episodes_end
 from sb3_hyper.meta.maml.episodes import Episodes
 from sb3_hyper.meta.maml.networks import Gaussian
 from sb3_hyper.tasks.interface import Task

@@ -12,7 +12,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.common.random_states import get_random_states, set_random_states
-from sb3_hyper.meta.evaluation import adaptation_curve
+from sb3_hyper.meta.curves import adaptation_curve
 from sb3_hyper.meta.learner import refuse_less
 from sb3_hyper.meta.maml.maml import MAML
 from sb3_hyper.tasks.interface import Task

@@ -7,7 +7,7 @@ import torch as th
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_hyper.meta.evaluation import AdaptationCurve, check_episodes_end
+from sb3_hyper.meta.curves import AdaptationCurve, check_episodes_end
 from sb3_hyper.meta.pearl.encoder import Belief, prior
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 
-from sb3_hyper.meta.evaluation import check_episodes_end
+from sb3_hyper.meta.curves import check_episodes_end
 from sb3_hyper.meta.pearl.buffers import TaskBatch
 from sb3_hyper.tasks.vectorized import reset_to_tasks
 

@@ -17,7 +17,7 @@ from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.common.arguments import listing_accepted
-from sb3_hyper.meta.evaluation import AdaptationCurve
+from sb3_hyper.meta.curves import AdaptationCurve
 from sb3_hyper.meta.learner import TaskLearner, refuse_less
 from sb3_hyper.meta.pearl.adaptation import adapt
 from sb3_hyper.meta.pearl.buffers import TaskBatch, TaskReplayBuffer
