@@ -5,7 +5,7 @@ Rows and figures of the study gradient-accuracy: what GradientAccuracyCallback s
     python -m benchmarks.gradient_accuracy draw
 
 The first command adds the measurements to benchmarks/results/gradient-accuracy-states.csv, one row per state of each; the
-second draws the paper's Figs. 3, 8 and 9 from the rows.
+second draws the paper's Figs. 3, 8 and 9 from the rows, and the critics' values beside returns.
 """
 
 from collections import defaultdict
@@ -85,6 +85,27 @@ def table() -> str:
     return "\n".join(lines) if len(lines) > 2 else "Nothing has been collected yet."
 
 
+def value_table() -> str:
+    """
+    :return: The critics' values and the returns, means over the states of each measurement, in Markdown.
+    """
+    study = load_study("gradient-accuracy")
+    lines: list[str] = []
+    for environment in study.environments:
+        for label, runs in runs_by_label(environment).items():
+            for run in runs:
+                if not lines:
+                    steps = [f"{step:,}" for step in run["timesteps"]]
+                    lines = ["| environment | critic | " + " | ".join(steps) + " |", "|---" * (len(steps) + 2) + "|"]
+                means = zip(run["value"].mean(axis=1), run["policy_return"].mean(axis=1), strict=True)
+                lines.append(
+                    f"| {environment} | {label} | "
+                    + " | ".join(f"{round(value)} / {round(gave)}" for value, gave in means)
+                    + " |"
+                )
+    return "\n".join(lines) or "Nothing has been collected yet."
+
+
 def figures() -> dict[str, Figure]:
     """
     :return: Name -> figure: the paper's Figs. 9, 8 and 3a, and the agreement of half fits, for each environment.
@@ -101,5 +122,13 @@ def figures() -> dict[str, Figure]:
     return drawn
 
 
+def value_figures() -> dict[str, Figure]:
+    """
+    :return: Name -> figure: how far values lie above returns, for each environment.
+    """
+    places = {place: runs_by_label(place) for place in load_study("gradient-accuracy").environments}
+    return {f"value-bias-{place}": plots.value_bias_over_time(runs, window=1) for place, runs in places.items() if runs}
+
+
 if __name__ == "__main__":
-    rows.main(__doc__ or "", RESULTS, collect, table, figures)
+    rows.main(__doc__ or "", RESULTS, collect, table, lambda: figures() | value_figures())

@@ -156,6 +156,14 @@ def cosines(study: Study) -> str:
     return f"{gradient_accuracy.table()}\n\n{pictures(gradient_accuracy.figures())}"
 
 
+def values(study: Study) -> str:
+    """
+    :param study: The study gradient-accuracy.
+    :return: The critics' values beside returns.
+    """
+    return f"{gradient_accuracy.value_table()}\n\n{pictures(gradient_accuracy.value_figures())}"
+
+
 def finals(study: Study) -> str:
     """
     :param study: The study gradient-accuracy.
@@ -213,12 +221,13 @@ def pictures(figures: Mapping[str, Figure]) -> str:
 
 BLOCKS: dict[str, Callable[[Study], str]] = {
     function.__name__: function
-    for function in (settings, curves, tables, replicate, cosines, finals, initial, distances, episodes)
+    for function in (settings, curves, tables, replicate, cosines, values, finals, initial, distances, episodes)
 }
 # kind of block -> its figures, and the files of rows that they are drawn from
 FIGURES: dict[str, tuple[Callable[[Study], dict[str, Figure]], Callable[[Study], Path]]] = {
     "curves": (learning_figures, lambda study: RESULTS / f"{study.name}.csv"),
     "cosines": (lambda study: gradient_accuracy.figures(), lambda study: gradient_accuracy.RESULTS),
+    "values": (lambda study: gradient_accuracy.value_figures(), lambda study: gradient_accuracy.RESULTS),
     "distances": (lambda study: dynamic_weights.figures(), lambda study: dynamic_weights.RESULTS),
     "episodes": (adaptation_figures, lambda study: adaptation.file_of(study.name)),
 }

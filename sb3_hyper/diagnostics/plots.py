@@ -77,23 +77,23 @@ def cosine_over_time(
     :param window: Measurements to average over, the last ones at each point.
     :return: The figure.
     """
-    figure, axes = _single()
-    axes.axhline(0, color=GREY, linewidth=0.8)
-    for label, records, style in _styled(runs):
-        steps, cosines = _over_time(label, records, lambda one: one[which])  # (n_seeds, n_measurements, n_states)
-        pooled = np.moveaxis(cosines, 0, 1).reshape(len(steps), -1)
-        known = [row[~np.isnan(row)] for row in pooled]
-        mean, low, high = (
-            np.array([statistic(row) if len(row) else np.nan for row in known])
-            for statistic in (np.mean, lambda row: np.quantile(row, 0.25), lambda row: np.quantile(row, 0.75))
-        )
-        low, high = trailing_mean(low, window), trailing_mean(high, window)
-        axes.fill_between(steps, low, high, color=style["color"], alpha=0.13, linewidth=0)
-        axes.plot(steps, trailing_mean(mean, window), **style, label=_label(label, records))
+    figure, axes = _over_states(runs, lambda one: one[which], window)
     _finish(figure, axes, "Environment steps", COSINES[which], _smoothed(window))
     axes.set_ylim(-1.02, 1.02)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_xlim(left=0)
+    return figure
+
+
+def value_bias_over_time(runs: Runs, window: int = WINDOW) -> Figure:
+    """
+    How far the critic's values of its policy's actions lie above the discounted returns of following the policy: mean over
+    states and seeds, the band from the first to the third quartile of states.
+
+    :param runs: Label -> records.
+    :param window: Measurements to average over, the last ones at each point.
+    :return: The figure.
+    """
+    figure, axes = _over_states(runs, lambda one: one["value"] - one["policy_return"], window)
+    _finish(figure, axes, "Environment steps", "Value minus discounted return", _smoothed(window))
     return figure
 
 
@@ -149,6 +149,25 @@ def trailing_mean(values: np.ndarray, window: int) -> np.ndarray:
     parts = [values[max(0, end - window) : end] for end in range(1, len(values) + 1)]
     known = [part[~np.isnan(part)] for part in parts]
     return np.array([part.mean() if len(part) else np.nan for part in known])
+
+
+def _over_states(runs: Runs, quantity: Callable[[Records], np.ndarray], window: int) -> tuple[Figure, Axes]:
+    """The mean over states and seeds at each step, in a band from the first to the third quartile."""
+    figure, axes = _single()
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    for label, records, style in _styled(runs):
+        steps, values = _over_time(label, records, quantity)  # (n_seeds, n_measurements, n_states)
+        pooled = np.moveaxis(values, 0, 1).reshape(len(steps), -1)
+        known = [row[~np.isnan(row)] for row in pooled]
+        mean, low, high = (
+            trailing_mean(np.array([statistic(row) if len(row) else np.nan for row in known]), window)
+            for statistic in (np.mean, lambda row: np.quantile(row, 0.25), lambda row: np.quantile(row, 0.75))
+        )
+        axes.fill_between(steps, low, high, color=style["color"], alpha=0.13, linewidth=0)
+        axes.plot(steps, mean, **style, label=_label(label, records))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlim(left=0)
+    return figure, axes
 
 
 def _over_time(

@@ -48,6 +48,18 @@ def test_the_band_is_the_middle_half_of_the_states():
     assert (heights.min(), heights.max()) == pytest.approx((0.1, 0.3))
 
 
+def test_value_bias_is_value_minus_return():
+    steps = np.array([0, 10])
+    first = {
+        "timesteps": steps,
+        "value": np.array([[1.0, 2.0], [9.0, 5.0]]),
+        "policy_return": np.array([[1.0, 0.0], [2.0, 2.0]]),
+    }
+    second = {"timesteps": steps, "value": np.zeros((2, 2)), "policy_return": np.full((2, 2), 2.0)}
+    _, bias = lines(plots.value_bias_over_time({"A": [first, second]}, window=1))["A (2 seeds)"]
+    assert bias.tolist() == [-0.5, 1.5]
+
+
 def test_trailing_mean_by_hand():
     np.testing.assert_allclose(plots.trailing_mean(np.array([1, np.nan, 3, 5.0]), 2), [1, 1, 3, 4])
     assert np.isnan(plots.trailing_mean(np.array([np.nan]), 3)).all()
