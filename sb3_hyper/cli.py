@@ -216,11 +216,18 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument("--variants", nargs="+", help="only these variants")
     run.add_argument("--environments", nargs="+", help="only these environments")
     run.add_argument("--seeds", type=positive, help="only the first seeds")
-    run.add_argument("--engine", choices=["local", "ray"], default="local")
+    run.add_argument(
+        "--engine", choices=["local", "ray"], default="local", help="processes here, or a Ray cluster (default: %(default)s)"
+    )
     run.add_argument("--gpus", type=float, default=0, help="GPUs per run, e.g. 0.25 (Ray only; default: %(default)s)")
     run.add_argument("--retry-failed", action="store_true", help="try runs again that failed before")
     report.add_argument("--output", type=Path, help="the HTML file (default: report.html in the study's folder)")
-    report.add_argument("--format", choices=["html", "markdown", "latex"], default="html")
+    report.add_argument(
+        "--format",
+        choices=["html", "markdown", "latex"],
+        default="html",
+        help="a file, or printed tables (default: %(default)s)",
+    )
     merge.add_argument("files", type=Path, nargs="+", help="CSV files of results")
     return parser
 

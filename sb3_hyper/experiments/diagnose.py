@@ -196,7 +196,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeat", type=int, default=3, help="steps for which an action is taken (default: %(default)s)")
     parser.add_argument("--horizon", type=int, help="steps after which a rollout ends (default: the episode's end)")
     parser.add_argument("--processes", type=int, default=1, help="processes for the rollouts (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of what is drawn (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="torch device (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="where arrays and figure go (default: beside the model)")
     parser.set_defaults(function=diagnose)

@@ -10,4 +10,16 @@ RANDOM_RETURNS: dict[str, float] = {
     "Pusher-v5": -149.39,
     "PaperAnt-v4": 155.73,
     "Pendulum-v1": -1234.82,
+    # task environments: one episode in each of 50 test tasks, benchmarks/results/task-returns.csv
+    "PointGoal-v0": -20.60,
+    "HalfCheetahVel-v0": -361.26,
+    "HalfCheetahVelMedium-v0": -591.30,
+    "HalfCheetahFwdBack-v0": -10.77,
+    "AntVel-v0": -45.56,
+    "AntFwdBack-v0": 2.12,
+    "AntForwardBackward-v0": -0.77,
+    "AntGoal-v0": -682.03,
+    "HumanoidDir-v0": 109.14,
+    "WalkerRandomParams-v0": -0.32,
+    "HopperRandomParams-v0": 9.45,
 }

@@ -154,7 +154,7 @@ def pace(runs: StudyRuns) -> Table:
             median = np.median(runs.scores(seconds, variant, environment))
             reference = runs.scores(seconds, baseline, environment)
             ratio = f"{median / np.median(reference):.2f} {TIMES}" if len(reference) else NONE
-            return f"{median:.1f} ({ratio})"
+            return _numbers("{} ", float(median)) + f"({ratio})"
 
         return reach, cost(_seconds), cost(_cpu_seconds)
 
@@ -261,7 +261,7 @@ def _cpu_seconds(run: RunResult) -> float:
 def _reach(runs: list[RunResult], target: float) -> str:
     steps = np.array([steps_to_reach(run.steps, run.curve, target) for run in runs])
     median = np.median(np.where(np.isnan(steps), np.inf, steps))
-    number = f"{median / 1000:.1f}k" if np.isfinite(median) else NONE
+    number = f"{median / 1e6:.2f}M" if 1e6 <= median < np.inf else f"{median / 1000:.1f}k" if np.isfinite(median) else NONE
     return f"{number} ({np.isfinite(steps).sum()} of {len(steps)})"
 
 

@@ -121,7 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--env", required=True, help="id of their environment")
     parser.add_argument("--envs", type=int, default=20, help="environments side by side (default: %(default)s)")
     parser.add_argument("--updates", type=int, default=50, help="updates of each model (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of what is drawn (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="torch device (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("update_noise.csv"), help="(default: %(default)s)")
     parser.set_defaults(function=run)

@@ -10,18 +10,24 @@ from sb3_hyper.experiments.statistics import interquartile_mean
 from sb3_hyper.experiments.study_runs import StudyRuns, area, count, estimate, final, mean
 from tests.experiments.fake_runs import RANDOM, both_everywhere, half_finished, make_run, make_study
 
-RANDOM_CSV = Path(__file__).parents[2] / "benchmarks" / "results" / "random-returns.csv"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
 def runs_of(results, random_returns=RANDOM, **changes):
     return StudyRuns(make_study(**changes), results, random_returns)
 
 
-def test_random_returns_are_those_of_the_csv():
-    with RANDOM_CSV.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert {row["environment"]: float(row["mean_return"]) for row in rows} == RANDOM_RETURNS
+def rows_of(name):
+    with (RESULTS / name).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_random_returns_are_those_of_the_rows():
+    tasks = [row for row in rows_of("task-returns.csv") if (row["split"], row["policy"]) == ("test", "random")]
+    rows = rows_of("random-returns.csv")
+    assert {row["environment"]: float(row["mean_return"]) for row in rows + tasks} == RANDOM_RETURNS
     assert min(int(row["episodes"]) for row in rows) >= 100
+    assert min(int(row["n_tasks"]) for row in tasks) >= 50
 
 
 def test_a_run_is_finished_when_no_evaluation_is_to_come():

@@ -39,7 +39,7 @@ def test_unsteady_runs_have_a_shortfall():
 def test_pace_by_hand():
     rows = rows_of(tables_of(half_finished())["pace"])
     # 35 is reached half-way between 4000 and 5000, and between 3000 and 4000
-    assert rows["A-v0", "Base"] == ("2", "4.0k (2 of 2)", f"10.0 (1.00 {TIMES})", f"8.0 (1.00 {TIMES})")
+    assert rows["A-v0", "Base"] == ("2", "4.0k (2 of 2)", f"10.0 (1.00 {TIMES})", f"8.00 (1.00 {TIMES})")
     # from 30 at 2000 to 60 at 3000
     assert rows["A-v0", "New"] == ("1", "2.2k (1 of 1)", f"25.0 (2.50 {TIMES})", f"20.0 (2.50 {TIMES})")
 
