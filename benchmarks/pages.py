@@ -18,7 +18,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from rich.progress import track
 
-from benchmarks import adaptation, dynamic_weights, final_gradients, gradient_accuracy, initial_weights
+from benchmarks import adaptation, dynamic_weights, final_gradients, final_values, gradient_accuracy, initial_weights
 from benchmarks.images import IMAGES, save_all
 from sb3_hyper.common.files import replacing
 from sb3_hyper.experiments import study_plots
@@ -136,7 +136,9 @@ def replicate(study: Study) -> str:
         "gradient-accuracy": [
             "python -m benchmarks.gradient_accuracy collect logs/studies/gradient-accuracy",
             "python -m benchmarks.final_gradients logs/studies/gradient-accuracy",
+            "python -m benchmarks.final_values gradient-accuracy logs/studies/gradient-accuracy",
         ],
+        "slim-search": ["python -m benchmarks.final_values slim-search logs/studies/slim-search"],
         "dynamic-weights": ["python -m benchmarks.dynamic_weights collect logs/studies/dynamic-weights"],
     }
     collecting = extra.get(study.name, [])
@@ -170,6 +172,14 @@ def finals(study: Study) -> str:
     :return: What more samples told of its finished models.
     """
     return final_gradients.table()
+
+
+def models(study: Study) -> str:
+    """
+    :param study: A study.
+    :return: Values and returns of its finished models.
+    """
+    return final_values.table(study)
 
 
 def initial(study: Study) -> str:
@@ -221,7 +231,7 @@ def pictures(figures: Mapping[str, Figure]) -> str:
 
 BLOCKS: dict[str, Callable[[Study], str]] = {
     function.__name__: function
-    for function in (settings, curves, tables, replicate, cosines, values, finals, initial, distances, episodes)
+    for function in (settings, curves, tables, replicate, cosines, values, finals, models, initial, distances, episodes)
 }
 # kind of block -> its figures, and the files of rows that they are drawn from
 FIGURES: dict[str, tuple[Callable[[Study], dict[str, Figure]], Callable[[Study], Path]]] = {
