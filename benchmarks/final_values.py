@@ -3,7 +3,7 @@ What finished models' critics say of their policies' actions, and what following
 
     python -m benchmarks.final_values slim-search logs/studies/slim-search
 
-plays 10 episodes with every model of the study below a folder, VARIANT/ENVIRONMENT/seed-N/..., that has no rows yet: the last one
+plays 10 episodes with every model of the study below a folder, VARIANT/ENVIRONMENT/seed-N/..., that has no rows yet: the last
 and the best one of each run. Of a critic whose weights are generated from the state, the generated bias of the output is kept
 too: the part of a value that depends on the state alone. Rows, one per model, go to benchmarks/results/STUDY-values.csv.
 """
