@@ -130,22 +130,33 @@ def table(name: str, split: str) -> str:
     """
     :param name: Name of the results.
     :param split: Which tasks.
-    :return: Mean return of each episode at the last evaluation of each run, in Markdown.
+    :return: Mean return of each episode at the last evaluation of each run, in Markdown; if there are two tasks also the
+        last episode's return in each, and of MAML how far an inner step moves the policy, where that has been measured.
     """
     curves = {key: runs for key, runs in curves_of(read(name)).items() if key[2] == split}
-    n_episodes = max(returns.shape[-1] for runs in curves.values() for _, returns, _ in runs.values())
-    episodes = [f"episode {number}" for number in range(1, n_episodes + 1)]
+    moved = read_divergence(name) if split == "test" else {}
+    shapes = [returns.shape for runs in curves.values() for _, returns, _ in runs.values()]
+    by_task = any(n_tasks == 2 for _, n_tasks, _ in shapes)
+    episodes = [f"episode {number}" for number in range(1, max(shape[-1] for shape in shapes) + 1)]
     header = ["environment", "variant", "seed", "steps", *episodes, "doing nothing"]
+    header += ["last episode, by task"] if by_task else []
+    header += ["KL of a step"] if moved else []
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     labels = {variant: one.label for variant, one in load_study(name).variants.items()}
     for variant, environment, _ in sorted(curves, key=lambda key: (key[1], list(labels).index(key[0]))):
         for seed, (steps, returns, nothing) in curves[variant, environment, split].items():
-            values = [
-                f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}"
-                for value in [*returns[-1].mean(axis=0), nothing.mean()]
-            ]
-            lines.append("| " + " | ".join([environment, labels[variant], seed, f"{steps[-1]:,}", *values]) + " |")
+            means = map(_short, [*returns[-1].mean(axis=0), nothing.mean()])
+            cells = [environment, labels[variant], seed, f"{steps[-1]:,}", *means]
+            if by_task:
+                cells.append(", ".join(map(_short, returns[-1, :, -1])) if returns.shape[1] == 2 else "")
+            if moved:
+                cells.append(moved.get((variant, environment, seed), ""))
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}"
 
 
 def figures(name: str, split: str) -> dict[str, Figure]:
@@ -178,6 +189,18 @@ def figures(name: str, split: str) -> dict[str, Figure]:
     return drawn
 
 
+def read_divergence(name: str) -> dict[tuple[str, str, str], str]:
+    """
+    :param name: Name of the results.
+    :return: Variant, environment and seed -> KL(before || after) of the inner steps.
+    """
+    path = RESULTS / f"{name}-divergence.csv"
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return {(row["variant"], row["environment"], row["seed"]): row["kl"] for row in csv.DictReader(file)}
+
+
 def divergence(name: str, folder: Path) -> None:
     """
     Measure how far the inner steps move the policies of finished runs. Those of multi-task training take them too.
@@ -185,11 +208,7 @@ def divergence(name: str, folder: Path) -> None:
     :param name: Name of the results.
     :param folder: Where the runs lie.
     """
-    path = RESULTS / f"{name}-divergence.csv"
-    rows = {}
-    if path.is_file():
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = {(row["variant"], row["environment"], row["seed"]): row["kl"] for row in csv.DictReader(file)}
+    rows = read_divergence(name)
     models = sorted(folder.rglob("maml/*/*-v*.zip"))
     if not models:
         raise SystemExit(f"There are no models of MAML below {folder}")
@@ -206,7 +225,11 @@ def divergence(name: str, folder: Path) -> None:
         kl = model.logger.name_to_value["rollout/adaptation_kl"]
         rows[variant, environment, seed.removeprefix("seed-")] = f"{kl:.3g}"
         print(variant, environment, seed, f"{kl:.3g}")
-    write_csv(path, ["variant", "environment", "seed", "kl"], ([*run, rows[run]] for run in sorted(rows)))
+    write_csv(
+        RESULTS / f"{name}-divergence.csv",
+        ["variant", "environment", "seed", "kl"],
+        ([*run, rows[run]] for run in sorted(rows)),
+    )
 
 
 def main() -> None:

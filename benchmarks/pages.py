@@ -27,9 +27,12 @@ from sb3_hyper.experiments.results import read_results
 from sb3_hyper.experiments.studies import Study, load_study
 from sb3_hyper.experiments.study_runs import StudyRuns, count
 from sb3_hyper.experiments.study_tables import MARKDOWN, Table, study_tables
+from sb3_hyper.experiments.update_noise import plot_populations, read_populations
+from sb3_hyper.meta.maml.update_noise import noise_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+UPDATE_NOISE = RESULTS / "update-noise.csv"
 PAGES = ROOT / "docs" / "results"
 MEASURED = ("gradient-accuracy",)  # studies in whose runs callbacks measure at length: their times are not those of training
 SPLITS = {"test": "Test tasks", "ood": "Tasks out of the training distribution"}
@@ -209,6 +212,26 @@ def episodes(study: Study) -> str:
     return "\n\n".join([*parts, pictures(adaptation_figures(study))])
 
 
+def noise(study: Study) -> str:
+    """
+    :param study: The study maml-small.
+    :return: Statistics of independent updates (Table 1), of models by their stage of training.
+    """
+    statistics = noise_table(read_populations(UPDATE_NOISE))
+    lines = ["| model | evaluated | mean | variance | coefficient of variation |", "|---|---|---|---|---|"]
+    for label, when, one in statistics:
+        lines.append(f"| {label} | {when} | {one.mean:.0f} | {one.variance:.0f} | {one.coefficient:.2f} |")
+    return "\n".join([*lines, "", pictures(noise_figures(study))])
+
+
+def noise_figures(study: Study) -> dict[str, Figure]:
+    """
+    :param study: The study maml-small.
+    :return: Name -> figure: the scores of independent updates (Fig. 5).
+    """
+    return {"update-noise-HalfCheetahFwdBack-v0": plot_populations(read_populations(UPDATE_NOISE))}
+
+
 def adaptation_figures(study: Study) -> dict[str, Figure]:
     """
     :param study: A study of meta-learners.
@@ -231,7 +254,7 @@ def pictures(figures: Mapping[str, Figure]) -> str:
 
 BLOCKS: dict[str, Callable[[Study], str]] = {
     function.__name__: function
-    for function in (settings, curves, tables, replicate, cosines, values, finals, models, initial, distances, episodes)
+    for function in (settings, curves, tables, replicate, cosines, values, finals, models, initial, distances, episodes, noise)
 }
 # kind of block -> its figures, and the files of rows that they are drawn from
 FIGURES: dict[str, tuple[Callable[[Study], dict[str, Figure]], Callable[[Study], Path]]] = {
@@ -239,6 +262,7 @@ FIGURES: dict[str, tuple[Callable[[Study], dict[str, Figure]], Callable[[Study],
     "cosines": (lambda study: gradient_accuracy.figures(), lambda study: gradient_accuracy.RESULTS),
     "values": (lambda study: gradient_accuracy.value_figures(), lambda study: gradient_accuracy.RESULTS),
     "distances": (lambda study: dynamic_weights.figures(), lambda study: dynamic_weights.RESULTS),
+    "noise": (noise_figures, lambda study: UPDATE_NOISE),
     "episodes": (adaptation_figures, lambda study: adaptation.file_of(study.name)),
 }
 
