@@ -186,8 +186,8 @@ def aggregates(runs: StudyRuns) -> Table:
     caption = (
         f"Interquartile means (IQM) of normalised scores, the runs of {places} pooled "
         f"({', '.join(environments)}; {runs.n_seeds(runs.comparable(), environments)} each), and the probability that a "
-        "run's final score is above the baseline's; 95 % stratified bootstrap intervals (of a probability of 0 or 1 without "
-        "width, however few the seeds). " + missing(runs)
+        "run's final score is above the baseline's; 95 % stratified bootstrap intervals (without width where "
+        "in each environment all runs or none are better, however few there are). " + missing(runs)
     )
     header = ("Variant", "Runs", "IQM of final scores", "IQM of areas", "P(improvement)")
     return Table("aggregates", "Over environments", caption.strip(), header, rows)
