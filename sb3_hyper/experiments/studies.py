@@ -243,7 +243,7 @@ class Run:
             "--conf-file": "settings.yml",
             "-f": ".",
             "--verbose": 0,
-            "--log-interval": -2,
+            "--tensorboard-log": "tensorboard",
         }
         packages = ["--gym-packages", *study.gym_packages] if study.gym_packages else []
         return ["train", "--resume", *(str(word) for option in options.items() for word in option), *packages]

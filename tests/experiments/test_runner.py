@@ -12,6 +12,7 @@ import pytest
 import yaml
 from filelock import FileLock
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sb3_hyper.cli import UNFINISHED
 from sb3_hyper.common.files import write_json
@@ -53,6 +54,16 @@ def run_local(workspace, **kwargs):
     return LocalEngine(workspace, console=Console(quiet=True), **kwargs).run()
 
 
+def training_log(workspace, run, scalar):
+    """Steps at which a scalar was logged for TensorBoard, of all the processes that worked on the run."""
+    steps = set()
+    for path in workspace.run_folder(run).rglob("events.out.tfevents.*"):
+        events = EventAccumulator(str(path)).Reload()
+        if scalar in events.Tags()["scalars"]:
+            steps |= {event.step for event in events.Scalars(scalar)}
+    return sorted(steps)
+
+
 def without_clock(rows):
     return [{key: value for key, value in row.items() if not key.endswith("seconds")} for row in rows]
 
@@ -92,6 +103,7 @@ def test_a_meta_learner_ends_in_one_row_per_evaluation(tmp_path):
     assert run_local(workspace)
     assert [int(row["step"]) for row in read_rows(workspace.results)] == [160, 320, 480]
     assert workspace.finished() == {run.key for run in workspace.study.runs()}  # though there is none at 60
+    assert training_log(workspace, next(iter(workspace.study.runs())), "train/loss") == [160, 320, 480]
     workspace = make_workspace(tmp_path / "uneven", **META | {"steps": 450})
     assert run_local(workspace)
     assert [int(row["step"]) for row in read_rows(workspace.results)] == [160, 320, 480]
@@ -173,6 +185,8 @@ def test_ten_kills_cost_no_row_and_change_none(longer_uninterrupted, tmp_path):
     assert not list((tmp_path / "runs").rglob("checkpoint-*"))
     for run in workspace.study.runs():
         assert workspace.log_path(run).read_text().count("Going on at step") >= 5
+        steps = training_log(workspace, run, "train/actor_loss")
+        assert np.diff([0, *steps, 6000]).max() <= 1000  # every four episodes, no gap where processes took over
 
 
 @pytest.mark.slow
