@@ -4,12 +4,13 @@ What finished models' critics say of their policies' actions, and what following
     python -m benchmarks.final_values slim-search logs/studies/slim-search
 
 plays 10 episodes with every model of the study below a folder, VARIANT/ENVIRONMENT/seed-N/..., that has no rows yet: the last
-and the best one of each run. Of a critic whose weights are generated from the state, the generated bias of the output is kept
-too: the part of a value that depends on the state alone. Rows, one per model, go to benchmarks/results/STUDY-values.csv.
+and the best one of each run; the values of random actions in the same states tell how much of a value depends on the action. Rows,
+one per model, go to benchmarks/results/STUDY-values.csv. (Values of SAC and TQC hold the entropy bonus too, returns do not.)
 """
 
 import argparse
 import hashlib
+import math
 from pathlib import Path
 
 import gymnasium as gym
@@ -20,11 +21,11 @@ from rich.progress import track
 from benchmarks import rows
 from sb3_hyper.experiments.diagnose import load_agent
 from sb3_hyper.experiments.studies import Study, load_study
-from sb3_hyper.networks.q_networks import SAHyperQ
 
 RESULTS = Path(__file__).parent / "results"
 N_EPISODES = 10
-TAIL = 500  # steps before a time limit whose discounted returns are cut too early to count
+N_ACTIONS = 16
+CUT = 0.01  # returns count where a time limit cuts off less than this share of what would follow
 SEED = 20_000
 
 
@@ -53,10 +54,12 @@ def measure(path: Path, algo: str, environment: str) -> rows.Row:
     :param path: A model that SB3 saved.
     :param algo: rl-zoo3's name of its algorithm.
     :param environment: Id of its environment.
-    :return: Means over states: the first critic's value of the policy's action, the generated bias in it, and the discounted
+    :return: Means over states: the first critic's value of the policy's action and of uniformly random ones, and the discounted
         return of following the policy; and the mean undiscounted return of an episode.
+    :raises ValueError: If episodes are too short for discounted returns.
     """
     agent, env = load_agent(path, environment, algo, None, "cpu"), gym.make(environment)
+    tail = 0 if agent.model.gamma == 0 else math.ceil(math.log(CUT) / math.log(agent.model.gamma))
     observations, gave, returns = [], [], []
     for episode in range(N_EPISODES):
         observation, _ = env.reset(seed=SEED + episode)
@@ -65,23 +68,25 @@ def measure(path: Path, algo: str, environment: str) -> rows.Row:
             seen.append(observation)
             observation, reward, terminated, truncated, _ = env.step(agent.act(observation[None])[0])
             rewards.append(float(reward))
-        counted = len(seen) if terminated else max(1, len(seen) - TAIL)
+        counted = len(seen) if terminated else max(0, len(seen) - tail)
         observations += seen[:counted]
         gave.append(discounted(np.array(rewards), agent.model.gamma)[:counted])
         returns.append(sum(rewards))
+    if not observations:
+        raise ValueError(
+            f"An episode of {environment} ends before the last {tail} steps, whose discounted returns are cut off"
+        )
     states = np.stack(observations).astype(np.float32)
     values = agent.values(states, agent.actions(states))[0]
-    q_network = getattr(agent.policy.critic, "q_network", None)
-    bias = None
-    if isinstance(q_network, SAHyperQ):
-        with th.no_grad():
-            bias = q_network.generate(th.as_tensor(states))[-1].bias[0].mean().item()
+    shape = (N_ACTIONS, len(states), math.prod(agent.model.action_space.shape or ()))
+    random_actions = np.random.default_rng(SEED).uniform(-1, 1, shape).astype(np.float32)
+    random_values = [agent.values(states, actions)[0].mean() for actions in random_actions]
     return {
         "step": str(agent.model.num_timesteps),
         "episodes": str(N_EPISODES),
         "return": f"{np.mean(returns):.6g}",
         "value": f"{values.mean():.6g}",
-        "generated_bias": "" if bias is None else f"{bias:.6g}",
+        "value_of_random_actions": f"{np.mean(random_values):.6g}",
         "policy_return": f"{np.concatenate(gave).mean():.6g}",
     }
 
@@ -97,7 +102,7 @@ def main() -> None:
     for run in track(load_study(args.study).runs()):
         own = dict(zip(rows.RUN, (run.variant, run.environment, str(run.seed)), strict=True))
         for complete in sorted((args.folder / run.label).glob(f"{run.algo}/*/complete")):
-            for which, name in (("last", run.environment), ("best", "best_model")):
+            for which, name in (("last", run.environment.replace("/", "-")), ("best", "best_model")):
                 model = complete.with_name(f"{name}.zip")
                 origin = own | {"which": which, "model": hashlib.sha256(model.read_bytes()).hexdigest()[:8]}
                 there = rows.read(path)
@@ -117,16 +122,16 @@ def table(study: Study) -> str:
     """
     there = rows.read(file_of(study.name))
     lines = [
-        "| environment | variant | seed | model | return | discounted return | value | generated bias in it |",
+        "| environment | variant | seed | model | return | discounted return | value | of random actions |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for run in study.runs():
         own = dict(zip(rows.RUN, (run.variant, run.environment, str(run.seed)), strict=True))
         for row in (row for row in there if own.items() <= row.items()):
-            numbers = [str(round(float(row[name]))) for name in ("return", "policy_return", "value")]
-            bias = str(round(float(row["generated_bias"]))) if row["generated_bias"] else "-"
+            names = ("return", "policy_return", "value", "value_of_random_actions")
+            numbers = [str(round(float(row[name]))) for name in names]
             model = f"{row['which']}, {int(row['step']):,} steps"
-            cells = [run.environment, study.variants[run.variant].label, str(run.seed), model, *numbers, bias]
+            cells = [run.environment, study.variants[run.variant].label, str(run.seed), model, *numbers]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) if len(lines) > 2 else "No model has been measured yet."
 

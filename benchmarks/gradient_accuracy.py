@@ -89,21 +89,21 @@ def value_table() -> str:
     """
     :return: The critics' values and the returns, means over the states of each measurement, in Markdown.
     """
-    study = load_study("gradient-accuracy")
-    lines: list[str] = []
-    for environment in study.environments:
-        for label, runs in runs_by_label(environment).items():
-            for run in runs:
-                if not lines:
-                    steps = [f"{step:,}" for step in run["timesteps"]]
-                    lines = ["| environment | critic | " + " | ".join(steps) + " |", "|---" * (len(steps) + 2) + "|"]
-                means = zip(run["value"].mean(axis=1), run["policy_return"].mean(axis=1), strict=True)
-                lines.append(
-                    f"| {environment} | {label} | "
-                    + " | ".join(f"{round(value)} / {round(gave)}" for value, gave in means)
-                    + " |"
-                )
-    return "\n".join(lines) or "Nothing has been collected yet."
+    runs = [
+        (environment, label, run)
+        for environment in load_study("gradient-accuracy").environments
+        for label, seeds in runs_by_label(environment).items()
+        for run in seeds
+    ]
+    if not runs:
+        return "Nothing has been collected yet."
+    steps = sorted({int(step) for _, _, run in runs for step in run["timesteps"]})
+    lines = ["| environment | critic | " + " | ".join(f"{step:,}" for step in steps) + " |", "|---" * (len(steps) + 2) + "|"]
+    for environment, label, run in runs:
+        means = zip(run["timesteps"], run["value"].mean(axis=1), run["policy_return"].mean(axis=1), strict=True)
+        cells = {step: f"{round(value)} / {round(gave)}" for step, value, gave in means}
+        lines.append(f"| {environment} | {label} | " + " | ".join(cells.get(step, "") for step in steps) + " |")
+    return "\n".join(lines)
 
 
 def figures() -> dict[str, Figure]:

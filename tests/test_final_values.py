@@ -14,12 +14,9 @@ def test_discounted_returns_by_hand():
     np.testing.assert_allclose(final_values.discounted(np.array([1.0, 2.0, 4.0]), 0.5), [3, 4, 4])
 
 
-@pytest.mark.parametrize("critic", ["sa_hyper", "mlp"])
-def test_a_model_is_measured_in_its_own_episodes(tmp_path, monkeypatch, critic):
+def test_a_model_is_measured_in_its_own_episodes(tmp_path, monkeypatch):
     monkeypatch.setattr(final_values, "N_EPISODES", 1)
-    monkeypatch.setattr(final_values, "TAIL", 150)
-    kwargs = dict(critic=critic, **({"network_kwargs": dict(output_bias_scale=4.0)} if critic == "sa_hyper" else {}))
-    model = TD3(HyperTD3Policy, "Pendulum-v1", gamma=0.9, policy_kwargs=kwargs, seed=0, device="cpu", buffer_size=1)
+    model = TD3(HyperTD3Policy, "Pendulum-v1", gamma=0.9, seed=0, device="cpu", buffer_size=1)
     path = tmp_path / "model.zip"
     model.save(path)
     row = final_values.measure(path, "td3", "Pendulum-v1")
@@ -32,13 +29,21 @@ def test_a_model_is_measured_in_its_own_episodes(tmp_path, monkeypatch, critic):
         states.append(observation)
         observation, reward, *_ = env.step(action)
         rewards.append(float(reward))
-    counted = th.as_tensor(np.stack(states[:50]))
-    gave = [sum(0.9**k * reward for k, reward in enumerate(rewards[start:])) for start in range(50)]
+    counted = th.as_tensor(np.stack(states[: 200 - 44]))  # 0.9 ** 44 < 0.01 < 0.9 ** 43
+    gave = [sum(0.9**k * reward for k, reward in enumerate(rewards[start:])) for start in range(len(counted))]
+    grid = th.linspace(-1, 1, 101).reshape(1, -1, 1).expand(len(counted), -1, -1)
     with th.no_grad():
         value = model.critic(counted, model.actor(counted))[0].mean().item()
-        bias = model.critic.q_network.generate(counted)[-1].bias[0].mean().item() if critic == "sa_hyper" else None
+        everywhere = model.critic.action_values(counted, grid)[0].mean().item()
     assert float(row["return"]) == pytest.approx(sum(rewards), rel=1e-4)
     assert float(row["policy_return"]) == pytest.approx(np.mean(gave), rel=1e-4)
     assert float(row["value"]) == pytest.approx(value, rel=1e-3, abs=1e-6)
-    assert (float(row["generated_bias"]) if row["generated_bias"] else None) == (bias and pytest.approx(bias, rel=1e-4))
+    assert float(row["value_of_random_actions"]) == pytest.approx(everywhere, abs=2e-4)
     assert row["step"] == "0"
+
+
+def test_episodes_that_are_too_short_are_named(tmp_path):
+    model = TD3(HyperTD3Policy, "Pendulum-v1", device="cpu", buffer_size=1)
+    model.save(tmp_path / "model.zip")
+    with pytest.raises(ValueError, match="Pendulum-v1 ends before the last 459 steps"):
+        final_values.measure(tmp_path / "model.zip", "td3", "Pendulum-v1")

@@ -4,13 +4,17 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from stable_baselines3 import PPO
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sb3_hyper.zoo import __main__ as zoo
+from sb3_hyper.zoo.restarted_logs import RestartLogs
 
 ROOT = Path(__file__).parent.parent
 SHORT = [
@@ -154,6 +158,35 @@ def test_resume_goes_on_with_the_same_run_only(tmp_path):
         ([*FAST, "gamma:0.5"], "hyperparams .*not .*0.5"),
     ):
         assert re.search(message, python(*command, *changes, ok=False))
+
+
+@pytest.mark.slow
+def test_a_run_that_began_without_logs_goes_on_with_them(tmp_path):
+    arguments = ["sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path / "logs", "--resume", *SHORT, *FAST]
+    arguments[arguments.index("450")] = "2000"
+    command = [sys.executable, "-m", *map(str, arguments)]
+    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not [path for path in (tmp_path / "logs").rglob("checkpoint-*") if path.suffix != ".tmp"]:
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    run.kill()
+    run.wait()
+    assert "Going on at step" in python(*arguments, "--tensorboard-log", "tensorboard", cwd=tmp_path)
+    (folder,) = {path.parent for path in (tmp_path / "tensorboard").rglob("events*")}
+    steps = [event.step for event in EventAccumulator(str(folder)).Reload().Scalars("rollout/ep_rew_mean")]
+    assert 0 < steps[0] <= steps[-1] <= 2000
+
+
+def test_logs_of_a_run_that_starts_again_are_shown_once(tmp_path):
+    for n_steps in (512, 1024):  # the first process dies without a checkpoint
+        model = PPO("MlpPolicy", "Pendulum-v1", n_steps=256, n_epochs=1, tensorboard_log=str(tmp_path), seed=0, device="cpu")
+        model.learn(n_steps, RestartLogs(), reset_num_timesteps=False)
+        model.logger.close()
+        time.sleep(1.1)  # files are read in the order of the seconds in their names
+    steps = [event.step for event in EventAccumulator(str(tmp_path / "PPO_0")).Reload().Scalars("time/fps")]
+    assert steps == [256, 512, 768, 1024]
 
 
 def test_resume_refuses_what_it_cannot_resume(tmp_path):

@@ -86,7 +86,8 @@ def cosine_over_time(
 def value_bias_over_time(runs: Runs, window: int = WINDOW) -> Figure:
     """
     How far the critic's values of its policy's actions lie above the discounted returns of following the policy: mean over
-    states and seeds, the band from the first to the third quartile of states.
+    states and seeds, the band from the first to the third quartile of states. (Where a time limit cuts them off, returns go on
+    with the target critics' value. Values of SAC and TQC hold the entropy bonus too, returns do not.)
 
     :param runs: Label -> records.
     :param window: Measurements to average over, the last ones at each point.

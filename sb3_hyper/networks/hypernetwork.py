@@ -70,11 +70,7 @@ class HyperNetwork(nn.Module):
         :param members: Which members of the ensemble to evaluate.
         :return: One :class:`~sb3_hyper.networks.dynamic.DynamicLayer` per dynamic layer.
         """
-        weights: DynamicWeights = self.heads(self.primary(meta, members), members)
-        if self.spec.output_bias_scale == 1:
-            return weights
-        *hidden, output = weights
-        return (*hidden, output._replace(bias=self.spec.output_bias_scale * output.bias))
+        return self.heads(self.primary(meta, members), members)
 
     def forward(self, meta: th.Tensor, base: th.Tensor, members: slice = ALL_MEMBERS) -> th.Tensor:
         """

@@ -78,9 +78,6 @@ class HyperNetworkSpec:
         and without learned scale (the paper: not).
     :param hidden_head_bound: Heads of hidden dynamic layers start from U(+-bound). Larger: generated weights start wider.
     :param output_head_bound: The same for the output layer. Larger: larger initial outputs.
-    :param output_bias_scale: The generated bias of the output layer is multiplied by it. In SA-Hyper that bias is the part of
-        a value that depends on the state alone. Adam moves all weights about equally fast: the larger the scale, the more
-        of a value's movement this part takes from the products of generated weights (the paper: 1).
     :param critic_learning_rate: The step size of the critic's optimizer that goes with this network.
     :raises ValueError: If a value is out of range.
     """
@@ -98,7 +95,6 @@ class HyperNetworkSpec:
     dynamic_layer_norm: bool = False
     hidden_head_bound: float = 0.05
     output_head_bound: float = 0.008
-    output_bias_scale: float = 1.0
     critic_learning_rate: float = 5e-5
 
     def __post_init__(self) -> None:
@@ -115,7 +111,7 @@ class HyperNetworkSpec:
         for name in ("shared_primary", "gain", "dynamic_layer_norm"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
-        for name in ("primary_gain", "hidden_head_bound", "output_head_bound", "output_bias_scale", "critic_learning_rate"):
+        for name in ("primary_gain", "hidden_head_bound", "output_head_bound", "critic_learning_rate"):
             object.__setattr__(self, name, positive_number(name, getattr(self, name)))
 
 

@@ -20,6 +20,7 @@ from sb3_hyper.common.files import read_json, write_json
 from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE, ResumableRun, begins_afresh, remove_checkpoints
 from sb3_hyper.experiments.repeatable_resets import RepeatableResets
 from sb3_hyper.zoo.managers import ExperimentManager
+from sb3_hyper.zoo.restarted_logs import RestartLogs
 
 
 class ResumingExperimentManager(ExperimentManager):
@@ -99,7 +100,7 @@ class ResumingExperimentManager(ExperimentManager):
         if not evaluations:
             raise ValueError("--resume needs evaluations: --eval-freq must be positive")
         self.run = ResumableRun(self.save_path, self.n_timesteps, evaluations[0], save_freq=self.eval_freq * self.n_envs)
-        self.callbacks.append(self.run)
+        self.callbacks += [self.run, RestartLogs()]
 
     def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
         """
@@ -128,6 +129,7 @@ class ResumingExperimentManager(ExperimentManager):
             return results
         loaded = self.run.load(ALGOS[self.algo], model.env, str(self.device), self.seed)
         if loaded is not None:
+            loaded.tensorboard_log = model.tensorboard_log
             print(f"Going on at step {loaded.num_timesteps}", flush=True)
         return loaded or model, hyperparams
 
