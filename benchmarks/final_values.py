@@ -4,8 +4,9 @@ What finished models' critics say of their policies' actions, and what following
     python -m benchmarks.final_values slim-search logs/studies/slim-search
 
 plays 10 episodes with every model of the study below a folder, VARIANT/ENVIRONMENT/seed-N/..., that has no rows yet: the last
-and the best one of each run; the values of random actions in the same states tell how much of a value depends on the action. Rows,
-one per model, go to benchmarks/results/STUDY-values.csv. (Values of SAC and TQC hold the entropy bonus too, returns do not.)
+and the best one of each run; the values of random actions in the same states tell how much of a value depends on the action.
+Rows, one per model, go to benchmarks/results/STUDY-values.csv. (Values of SAC and TQC hold the entropy bonus too, returns do
+not.)
 """
 
 import argparse
@@ -54,8 +55,8 @@ def measure(path: Path, algo: str, environment: str) -> rows.Row:
     :param path: A model that SB3 saved.
     :param algo: rl-zoo3's name of its algorithm.
     :param environment: Id of its environment.
-    :return: Means over states: the first critic's value of the policy's action and of uniformly random ones, and the discounted
-        return of following the policy; and the mean undiscounted return of an episode.
+    :return: Means over states: the first critic's value of the policy's action and of uniformly random ones, and the
+        discounted return of following the policy; and the mean undiscounted return of an episode.
     :raises ValueError: If episodes are too short for discounted returns.
     """
     agent, env = load_agent(path, environment, algo, None, "cpu"), gym.make(environment)
