@@ -4,8 +4,8 @@ What finished models' critics say of their policies' actions, and what following
     python -m benchmarks.final_values slim-search logs/studies/slim-search
 
 plays 10 episodes with every model of the study below a folder, VARIANT/ENVIRONMENT/seed-N/..., that has no rows yet: the last
-and the best one of each run; the values of random actions in the same states tell how much of a value depends on the action.
-Rows, one per model, go to benchmarks/results/STUDY-values.csv. (Values of SAC and TQC hold the entropy bonus too, returns do
+and the best one of each run; the values of random actions in the same states tell how much of a value depends on the action,
+and the length of a value's gradient with respect to the critic's parameters how far a step of the optimizer moves it. Rows, one per model, go to benchmarks/results/STUDY-values.csv. (Values of SAC and TQC hold the entropy bonus too, returns do
 not.)
 """
 
@@ -20,12 +20,14 @@ import torch as th
 from rich.progress import track
 
 from benchmarks import rows
+from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.experiments.diagnose import load_agent
 from sb3_hyper.experiments.studies import Study, load_study
 
 RESULTS = Path(__file__).parent / "results"
 N_EPISODES = 10
 N_ACTIONS = 16
+N_GRADIENTS = 25
 CUT = 0.01  # returns count where a time limit cuts off less than this share of what would follow
 SEED = 20_000
 
@@ -50,13 +52,32 @@ def discounted(rewards: np.ndarray, gamma: float) -> np.ndarray:
     return returns[:-1]
 
 
+def parameter_gradient(agent: Agent, states: np.ndarray) -> float:
+    """
+    :param agent: A model.
+    :param states: ``(n, state_dim)``
+    :return: Length of the gradient of the first critic's value of the policy's action with respect to the critic's parameters:
+        mean over ``N_GRADIENTS`` of the states.
+    """
+    critic, lengths = agent.policy.critic, []
+    parameters = [parameter for parameter in critic.parameters() if parameter.requires_grad]
+    for index in np.linspace(0, len(states) - 1, N_GRADIENTS).astype(int):
+        state = states[index : index + 1]
+        with th.enable_grad():
+            value = agent._values(th.as_tensor(state), th.as_tensor(agent.actions(state)))[0].sum()
+            gradients = th.autograd.grad(value, parameters, allow_unused=True)
+        lengths.append(th.cat([gradient.flatten() for gradient in gradients if gradient is not None]).norm().item())
+    return float(np.mean(lengths))
+
+
 def measure(path: Path, algo: str, environment: str) -> rows.Row:
     """
     :param path: A model that SB3 saved.
     :param algo: rl-zoo3's name of its algorithm.
     :param environment: Id of its environment.
-    :return: Means over states: the first critic's value of the policy's action and of uniformly random ones, and the
-        discounted return of following the policy; and the mean undiscounted return of an episode.
+    :return: Means over states: the first critic's value of the policy's action and of uniformly random ones, the length of
+        its gradient with respect to the parameters, and the discounted return of following the policy; and the mean
+        undiscounted return of an episode.
     :raises ValueError: If episodes are too short for discounted returns.
     """
     agent, env = load_agent(path, environment, algo, None, "cpu"), gym.make(environment)
@@ -88,6 +109,7 @@ def measure(path: Path, algo: str, environment: str) -> rows.Row:
         "return": f"{np.mean(returns):.6g}",
         "value": f"{values.mean():.6g}",
         "value_of_random_actions": f"{np.mean(random_values):.6g}",
+        "parameter_gradient": f"{parameter_gradient(agent, states):.6g}",
         "policy_return": f"{np.concatenate(gave).mean():.6g}",
     }
 
@@ -123,13 +145,13 @@ def table(study: Study) -> str:
     """
     there = rows.read(file_of(study.name))
     lines = [
-        "| environment | variant | seed | model | return | discounted return | value | of random actions |",
-        "|---|---|---|---|---|---|---|---|",
+        "| environment | variant | seed | model | return | discounted return | value | of random actions | gradient |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for run in study.runs():
         own = dict(zip(rows.RUN, (run.variant, run.environment, str(run.seed)), strict=True))
         for row in (row for row in there if own.items() <= row.items()):
-            names = ("return", "policy_return", "value", "value_of_random_actions")
+            names = ("return", "policy_return", "value", "value_of_random_actions", "parameter_gradient")
             numbers = [str(round(float(row[name]))) for name in names]
             model = f"{row['which']}, {int(row['step']):,} steps"
             cells = [run.environment, study.variants[run.variant].label, str(run.seed), model, *numbers]

@@ -39,6 +39,12 @@ def test_a_model_is_measured_in_its_own_episodes(tmp_path, monkeypatch):
     assert float(row["policy_return"]) == pytest.approx(np.mean(gave), rel=1e-4)
     assert float(row["value"]) == pytest.approx(value, rel=1e-3, abs=1e-6)
     assert float(row["value_of_random_actions"]) == pytest.approx(everywhere, abs=2e-4)
+    lengths = []
+    for state in counted[np.linspace(0, len(counted) - 1, final_values.N_GRADIENTS).astype(int)].split(1):
+        model.critic.zero_grad()
+        model.critic(state, model.actor(state).detach())[0].sum().backward()
+        lengths.append(sum(p.grad.square().sum() for p in model.critic.parameters() if p.grad is not None).sqrt().item())
+    assert float(row["parameter_gradient"]) == pytest.approx(np.mean(lengths), rel=1e-4)
     assert row["step"] == "0"
 
 
