@@ -23,6 +23,7 @@ from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import Logger
 
+from benchmarks import rows as tables
 from benchmarks.images import IMAGES, save_all
 from sb3_hyper import MAML
 from sb3_hyper.common.figures import GREY, PALETTE, finish
@@ -194,11 +195,8 @@ def read_divergence(name: str) -> dict[tuple[str, str, str], str]:
     :param name: Name of the results.
     :return: Variant, environment and seed -> KL(before || after) of the inner steps.
     """
-    path = RESULTS / f"{name}-divergence.csv"
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {(row["variant"], row["environment"], row["seed"]): row["kl"] for row in csv.DictReader(file)}
+    there = tables.read(RESULTS / f"{name}-divergence.csv")
+    return {(row["variant"], row["environment"], row["seed"]): row["kl"] for row in there}
 
 
 def divergence(name: str, folder: Path) -> None:
@@ -208,7 +206,7 @@ def divergence(name: str, folder: Path) -> None:
     :param name: Name of the results.
     :param folder: Where the runs lie.
     """
-    rows = read_divergence(name)
+    measured = read_divergence(name)
     models = sorted(folder.rglob("maml/*/*-v*.zip"))
     if not models:
         raise SystemExit(f"There are no models of MAML below {folder}")
@@ -223,12 +221,12 @@ def divergence(name: str, folder: Path) -> None:
         callback.init_callback(model)
         model.collect(callback)
         kl = model.logger.name_to_value["rollout/adaptation_kl"]
-        rows[variant, environment, seed.removeprefix("seed-")] = f"{kl:.3g}"
+        measured[variant, environment, seed.removeprefix("seed-")] = f"{kl:.3g}"
         print(variant, environment, seed, f"{kl:.3g}")
     write_csv(
         RESULTS / f"{name}-divergence.csv",
         ["variant", "environment", "seed", "kl"],
-        ([*run, rows[run]] for run in sorted(rows)),
+        ([*run, measured[run]] for run in sorted(measured)),
     )
 
 

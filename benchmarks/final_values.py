@@ -23,6 +23,7 @@ from benchmarks import rows
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.experiments.diagnose import load_agent
 from sb3_hyper.experiments.studies import Study, load_study
+from sb3_hyper.meta.maml.episodes import discounted_sums
 
 RESULTS = Path(__file__).parent / "results"
 N_EPISODES = 10
@@ -38,18 +39,6 @@ def file_of(study: str) -> Path:
     :return: Its rows.
     """
     return RESULTS / f"{study}-values.csv"
-
-
-def discounted(rewards: np.ndarray, gamma: float) -> np.ndarray:
-    """
-    :param rewards: Rewards of an episode, ``(n,)``
-    :param gamma: Discount factor.
-    :return: The discounted return from each step to the end, ``(n,)``
-    """
-    returns = np.zeros(len(rewards) + 1)
-    for step in range(len(rewards) - 1, -1, -1):
-        returns[step] = rewards[step] + gamma * returns[step + 1]
-    return returns[:-1]
 
 
 def parameter_gradient(agent: Agent, states: np.ndarray) -> float:
@@ -92,7 +81,7 @@ def measure(path: Path, algo: str, environment: str) -> rows.Row:
             rewards.append(float(reward))
         counted = len(seen) if terminated else max(0, len(seen) - tail)
         observations += seen[:counted]
-        gave.append(discounted(np.array(rewards), agent.model.gamma)[:counted])
+        gave.append(discounted_sums(th.tensor(rewards, dtype=th.float64), agent.model.gamma)[:counted].numpy())
         returns.append(sum(rewards))
     if not observations:
         raise ValueError(

@@ -10,10 +10,6 @@ from benchmarks import final_values
 from sb3_hyper import HyperTD3Policy
 
 
-def test_discounted_returns_by_hand():
-    np.testing.assert_allclose(final_values.discounted(np.array([1.0, 2.0, 4.0]), 0.5), [3, 4, 4])
-
-
 def test_a_model_is_measured_in_its_own_episodes(tmp_path, monkeypatch):
     monkeypatch.setattr(final_values, "N_EPISODES", 1)
     model = TD3(HyperTD3Policy, "Pendulum-v1", gamma=0.9, seed=0, device="cpu", buffer_size=1)

@@ -4,7 +4,7 @@ Interrupt a run and go on with it, to the same end.
 A checkpoint is taken between two episodes. There, a gymnasium environment is nothing but the random state its next
 reset draws from, whatever simulator it holds: resetting it again from that state restores it exactly. With the model,
 its replay buffer and all random states, a resumed run repeats an uninterrupted one bit for bit (on one thread). Runs of
-which that is not true start again when they are interrupted: :func:`obstacle` names them.
+which that is not true start again when they are interrupted: :mod:`sb3_hyper.experiments.obstacles` names them.
 """
 
 import os
@@ -15,17 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize, unwrap_vec_wrapper
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.common.files import read_json, sync, write_json
 from sb3_hyper.common.random_states import get_random_states, set_random_states
 from sb3_hyper.experiments import provenance
-from sb3_hyper.meta.maml.maml import MAML
-from sb3_hyper.meta.pearl.pearl import PEARL
+from sb3_hyper.experiments.obstacles import begins_afresh, obstacle
 
 BUSY = 75  # exit status of a process that finds another at work on its run (EX_TEMPFAIL)
 COMPLETE = "complete"  # the file that marks a run whose end was reached and saved
@@ -33,37 +31,6 @@ SAVE_SECONDS = 600.0
 MONITORS = "*.monitor.csv"  # SB3's logs of training episodes, one per environment
 STATE = {"random", "action_space", "before_last_reset", "eval_env", "evaluations", "best_mean_reward", "last_mean_reward"}
 STATE |= {"n_calls", "seconds", "cpu_seconds", "made_with", "elapsed", "cpu_elapsed", "monitor_sizes"}
-
-
-def obstacle(model: BaseAlgorithm) -> str | None:
-    """
-    :param model: A model with its environment.
-    :return: Why a run of it cannot be interrupted and go on to the same end; None if it can.
-    """
-    env = model.env
-    assert env is not None
-    if not isinstance(model, OffPolicyAlgorithm) and not begins_afresh(model):
-        return f"{type(model).__name__} is no off-policy algorithm"
-    if env.num_envs != 1 and not begins_afresh(model):
-        return f"it has {env.num_envs} training environments"
-    if getattr(model, "use_sde", False):
-        return "gSDE's noise is not part of a model"
-    if unwrap_vec_wrapper(env, VecNormalize) is not None or any(
-        any(env.env_is_wrapped(wrapper)) for wrapper in (NormalizeObservation, NormalizeReward)
-    ):
-        return "its environment keeps running averages"
-    if unwrap_vec_wrapper(env, VecFrameStack) is not None:
-        return "its environment stacks frames"
-    return None
-
-
-def begins_afresh(model: BaseAlgorithm) -> bool:
-    """
-    :param model: A model.
-    :return: Whether each of its rollouts resets the environments, with seeds drawn from numpy's generator: between two
-        rollouts, nothing of an environment needs to be kept.
-    """
-    return isinstance(model, (MAML, PEARL))
 
 
 def remove_checkpoints(folder: Path) -> None:

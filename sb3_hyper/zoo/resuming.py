@@ -17,7 +17,8 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.common.files import read_json, write_json
-from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE, ResumableRun, begins_afresh, remove_checkpoints
+from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE, ResumableRun, remove_checkpoints
+from sb3_hyper.experiments.obstacles import begins_afresh
 from sb3_hyper.experiments.repeatable_resets import RepeatableResets
 from sb3_hyper.zoo.managers import ExperimentManager
 from sb3_hyper.zoo.restarted_logs import RestartLogs
