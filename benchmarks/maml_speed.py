@@ -27,6 +27,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_hyper import MAML
 from sb3_hyper.common.files import write_csv
 from sb3_hyper.experiments import provenance
+from sb3_hyper.meta.maml.adaptation import play
 from sb3_hyper.meta.maml.episodes import LinearBaseline, make_batch
 from sb3_hyper.meta.maml.networks import stack
 from sb3_hyper.meta.maml.objectives import MetaBatch, divergence, likelihood_ratio, remember
@@ -52,12 +53,12 @@ def plain_collect(model: MAML, env: VecEnv) -> list[MetaBatch]:
         context, baseline = model.contexts([task]), LinearBaseline(model.gamma)
         evaluate = model.evaluator(context)
         parameters = {name: value.detach() for name, value in stack(model.policy.network, 1).items()}
-        episodes = model.play(env, [task], parameters, context, model.n_episodes)
+        episodes = play(model, env, [task], parameters, context, model.n_episodes)
         before = make_batch(episodes, baseline.fit(episodes), model.gamma, model.gae_lambda)
         old = remember(evaluate, parameters, before)
         adapted = inner(evaluate, parameters, before, old, differentiable=False)
         after = make_batch(
-            model.play(env, [task], adapted, context, model.n_episodes), baseline, model.gamma, model.gae_lambda
+            play(model, env, [task], adapted, context, model.n_episodes), baseline, model.gamma, model.gae_lambda
         )
         batches.append(MetaBatch(context, [before], [old], after, remember(evaluate, adapted, after)))
     return batches

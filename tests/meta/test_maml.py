@@ -13,6 +13,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNorm
 
 from sb3_hyper import MAML, PEARL, MetaEvalCallback, reset_to_tasks
 from sb3_hyper.common.random_states import get_random_states, set_random_states
+from sb3_hyper.meta.maml import adaptation
+from sb3_hyper.meta.maml.adaptation import play
 from sb3_hyper.meta.maml.episodes import Episodes, LinearBaseline, discounted_sums, make_batch
 from sb3_hyper.meta.maml.sampler import WorkerDied, plan
 
@@ -120,7 +122,7 @@ def test_episodes_are_whole_and_belong_to_their_tasks(n_envs):
     model = make(n_envs=n_envs)
     tasks = list(model.train_tasks[:4])
     stacked = {name: value.expand(4, *value.shape).detach() for name, value in model.policy.network.named_parameters()}
-    episodes = model.play(model.env, tasks, stacked, None, 3)
+    episodes = play(model, model.env, tasks, stacked, None, 3)
     assert episodes.observations.shape == (4, 3, 20, 2)
     assert episodes.mask.sum() == 240
     for task in range(4):
@@ -153,7 +155,7 @@ def test_episodes_of_different_lengths_are_padded():
     model = make(env=DummyVecEnv([lambda: EndsEarly(gym.make("PointGoal-v0"))] * 2))
     tasks = list(model.train_tasks[:3])
     stacked = {name: value.expand(3, *value.shape).detach() for name, value in model.policy.network.named_parameters()}
-    episodes = model.play(model.env, tasks, stacked, None, 4)
+    episodes = play(model, model.env, tasks, stacked, None, 4)
     lengths = episodes.mask.sum(dim=-1)
     assert set(lengths.flatten().tolist()) == {3.0, 4.0, 5.0}
     assert ((episodes.rewards != 0) == episodes.mask.bool()).all()
@@ -212,13 +214,12 @@ def test_every_arm_learns_saves_loads_and_adapts(arm, tmp_path):
     assert same(parameters(other), parameters(model))
 
 
-def test_adapting_is_the_inner_step_on_the_episodes_that_were_played():
+def test_adapting_is_the_inner_step_on_the_episodes_that_were_played(monkeypatch):
     model = make()
     env = make_vec_env("PointGoal-v0", 2)
     reset_to_tasks(env, model.tasks.test[:2])
     seen = []
-    play = model.play
-    model.play = lambda *args, **kwargs: seen.append(play(*args, **kwargs)) or seen[-1]
+    monkeypatch.setattr(adaptation, "play", lambda *args, **kwargs: seen.append(play(*args, **kwargs)) or seen[-1])
     model.adapt(env, n_episodes=5)
     batch = make_batch(seen[0], LinearBaseline(0.95).fit(seen[0]), 0.95, 1.0)
     for task in range(2):

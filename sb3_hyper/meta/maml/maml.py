@@ -1,6 +1,5 @@
 """Model-agnostic meta-learning (Finn et al., ICML 2017), with the arms of the paper (Sec. 5.3), as an SB3 algorithm."""
 
-import functools
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +17,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_hyper.common.arguments import listing_accepted
 from sb3_hyper.meta.curves import AdaptationCurve
 from sb3_hyper.meta.learner import TaskLearner, refuse_less
-from sb3_hyper.meta.maml.episodes import Episodes, LinearBaseline, make_batch
-from sb3_hyper.meta.maml.networks import BACKENDS, Parameters, prepared, stack
+from sb3_hyper.meta.maml.adaptation import play, stages
+from sb3_hyper.meta.maml.networks import BACKENDS, stack
 from sb3_hyper.meta.maml.objectives import (
     ORDERS,
     Evaluate,
@@ -29,10 +28,9 @@ from sb3_hyper.meta.maml.objectives import (
     divergence,
     fisher,
     likelihood_ratio,
-    remember,
 )
 from sb3_hyper.meta.maml.policies import HyperMAMLPolicy, MAMLPolicy
-from sb3_hyper.meta.maml.sampler import OnStep, Stopped, WorkerDied, obituary, sample_episodes
+from sb3_hyper.meta.maml.sampler import OnStep, Stopped, WorkerDied, obituary
 from sb3_hyper.meta.maml.trust_region import Judgement, trust_region_step
 from sb3_hyper.tasks.interface import Task, TaskSet
 
@@ -287,36 +285,6 @@ class MAML(TaskLearner):
 
         return on_step
 
-    def play(
-        self,
-        env: VecEnv,
-        tasks: Sequence[Task],
-        parameters: Parameters,
-        context: th.Tensor | None,
-        n_episodes: int,
-        on_step: OnStep = lambda local_variables, active: True,
-        deterministic: bool = False,
-    ) -> Episodes:
-        """
-        Play episodes with each task's own parameters.
-
-        :param env: A vectorized task environment.
-        :param tasks: Tasks.
-        :param parameters: Their stacked parameters.
-        :param context: Their contexts.
-        :param n_episodes: Episodes per task.
-        :param on_step: Is called after every step.
-        :param deterministic: The mode instead of samples.
-        :return: The episodes.
-        """
-
-        def make_act(group: np.ndarray) -> Any:
-            own = {name: value[group] for name, value in parameters.items()}
-            return prepared(self.policy.network, own, None if context is None else context[group])
-
-        unscale, device = self.policy.unscale, self.device
-        return sample_episodes(env, tasks, make_act, unscale, n_episodes, on_step, device, deterministic)
-
     def collect(self, callback: BaseCallback) -> MetaBatch:
         """
         Play the episodes of an iteration: before and after each inner step.
@@ -328,28 +296,19 @@ class MAML(TaskLearner):
         self.policy.set_training_mode(False)
         drawn = np.random.randint(len(self.train_tasks), size=self.meta_batch_size)
         tasks = [self.train_tasks[index] for index in drawn]
-        context, on_step = self.contexts(tasks), self._on_step(callback)
-        evaluate, inner = self.evaluator(context), self.inner_step()
-        baseline = LinearBaseline(self.gamma)
-        parameters = {name: value.detach() for name, value in stack(self.policy.network, len(tasks)).items()}
-        before, olds = [], []
-        n_inner_steps = 0 if self.multi_task else self.n_inner_steps
-        for step in range(n_inner_steps + 1):
-            episodes = self.play(self.env, tasks, parameters, context, self.n_episodes, on_step)
-            if step == 0:
-                baseline.fit(episodes)
-            batch = make_batch(episodes, baseline, self.gamma, self.gae_lambda)
-            old = remember(evaluate, parameters, batch)
-            name = "post" if step == n_inner_steps and step > 0 else "pre" if step == 0 else f"step_{step}"
-            self.logger.record(f"rollout/{name}_return", float(episodes.returns.mean()))
-            if step < n_inner_steps:
-                before.append(batch)
-                olds.append(old)
-                parameters = inner(evaluate, parameters, batch, old, differentiable=False)
+        context = self.contexts(tasks)
+        n_steps = 0 if self.multi_task else self.n_inner_steps
+        played = []
+        on_step = self._on_step(callback)
+        for step, stage in enumerate(stages(self, self.env, tasks, context, self.n_episodes, n_steps, on_step)):
+            name = "post" if step == n_steps and step > 0 else "pre" if step == 0 else f"step_{step}"
+            self.logger.record(f"rollout/{name}_return", float(stage.episodes.returns.mean()))
+            played.append((stage.batch, stage.old))
+        *before, (batch, old) = played
         with th.no_grad():
-            unadapted = evaluate(stack(self.policy.network, len(tasks)), batch.observations)
+            unadapted = self.evaluator(context)(stack(self.policy.network, len(tasks)), batch.observations)
             self.logger.record("rollout/adaptation_kl", divergence(unadapted, old.distribution, batch).mean().item())
-        return MetaBatch(context, before, olds, batch, old)
+        return MetaBatch(context, [batch for batch, _ in before], [old for _, old in before], batch, old)
 
     def meta_objective(self, batch: MetaBatch, differentiable: bool = True, clip_range: float | None = None) -> MetaLoss:
         """
@@ -459,22 +418,14 @@ class MAML(TaskLearner):
         self.policy.set_training_mode(False)
         tasks: list[Task] = env.get_attr("task")
         context = self.contexts(tasks, env)
-        evaluate, inner, baseline = self.evaluator(context), self.inner_step(), LinearBaseline(self.gamma)
-        parameters = {name: value.detach() for name, value in stack(self.policy.network, len(tasks)).items()}
         curve = AdaptationCurve(np.zeros((len(tasks), n_steps + 1)), np.zeros((len(tasks), n_steps + 1)))
-        play = functools.partial(self.play, env, tasks)
-        for step in range(n_steps + 1):
-            episodes = play(parameters, context, n_episodes)
-            judged = play(parameters, context, 1, deterministic=True) if deterministic else episodes
+        for step, stage in enumerate(stages(self, env, tasks, context, n_episodes, n_steps)):
+            judged = stage.episodes
+            if deterministic:
+                judged = play(self, env, tasks, stage.parameters, context, 1, deterministic=True)
             curve.returns[:, step] = judged.returns.mean(axis=1)
-            curve.lengths[:, step] = episodes.mask.sum(dim=2).mean(dim=1).cpu()
-            if step == n_steps:
-                break
-            if step == 0:
-                baseline.fit(episodes)
-            batch = make_batch(episodes, baseline, self.gamma, self.gae_lambda)
-            parameters = inner(evaluate, parameters, batch, remember(evaluate, parameters, batch), differentiable=False)
-        self.policy.set_adapted(parameters, context)
+            curve.lengths[:, step] = stage.episodes.mask.sum(dim=2).mean(dim=1).cpu()
+        self.policy.set_adapted(stage.parameters, context)
         return curve
 
     def adaptation_curve(self, env: VecEnv, n_points: int, deterministic: bool) -> AdaptationCurve:
