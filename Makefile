@@ -31,10 +31,10 @@ train-pearl: $(VENV)/.zoo  ## Train Hyper-PEARL to find goals that it is not tol
 study: $(VENV)/.zoo  ## Go on with the studies in the background, one worker, in turn: STUDIES="..." SLICE=40m
 	mkdir -p logs/studies
 	nohup nice -n 19 sh -c 'left=1; while [ $$left = 1 ]; do left=0; for study in $(STUDIES); do \
-		$(BIN)/sb3-hyper study run $$study --time-limit $(SLICE); status=$$?; \
+		$(BIN)/sb3-hyper study run $$study --results benchmarks/results --time-limit $(SLICE); status=$$?; \
 		if [ $$status = 3 ]; then left=1; sleep 10; elif [ $$status -ge 128 ]; then exit; fi; done; done' \
 		>> logs/studies/log.txt 2>&1 &
-	@echo "Runs go on in the background: tail -f logs/studies/log.txt, $(BIN)/sb3-hyper study status NAME"
+	@echo "Runs go on in the background: tail -f logs/studies/log.txt, $(BIN)/sb3-hyper study status NAME --results benchmarks/results"
 
 test: $(VENV)/.dev  ## Run all tests
 	$(BIN)/pytest -n auto

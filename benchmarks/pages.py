@@ -150,7 +150,13 @@ def replicate(study: Study) -> str:
         collecting = [f"python -m benchmarks.adaptation collect {study.name} logs/studies/{study.name}"]
     if adaptation.read_divergence(study.name):
         collecting.append(f"python -m benchmarks.adaptation divergence {study.name} logs/studies/{study.name}")
-    commands = ["```bash", f"sb3-hyper study run {study.name}", *collecting, "python -m benchmarks.pages", "```"]
+    commands = [
+        "```bash",
+        f"sb3-hyper study run {study.name} --results benchmarks/results",
+        *collecting,
+        "python -m benchmarks.pages",
+        "```",
+    ]
     files = sorted(path.name for path in RESULTS.glob(f"{study.name}*.csv"))
     rows = [f"Rows: {', '.join(f'[{name}](../../benchmarks/results/{name})' for name in files)}."] if files else []
     return "\n".join([*commands, "", *rows]).strip()

@@ -54,8 +54,16 @@ def workspace_of(args: argparse.Namespace) -> Workspace:
     """
     study = load_study(args.name)
     # absolute: the workers of a cluster start elsewhere
-    folder, results = args.folder.resolve() / study.name, args.results.resolve() / f"{study.name}.csv"
-    return Workspace(study, folder, results)
+    return Workspace(study, args.folder.resolve() / study.name, results_file(args, study))
+
+
+def results_file(args: argparse.Namespace, study: Study) -> Path:
+    """
+    :param args: The command line.
+    :param study: A study.
+    :return: The CSV file of its results.
+    """
+    return (args.results or args.folder).resolve() / f"{study.name}.csv"
 
 
 def list_studies(args: argparse.Namespace, console: Console) -> int:
@@ -172,7 +180,7 @@ def report_study(args: argparse.Namespace, console: Console) -> int:
 def merge_results(args: argparse.Namespace, console: Console) -> int:
     """Bring rows from other machines in."""
     study: Study = load_study(args.name)
-    target = args.results / f"{study.name}.csv"
+    target = results_file(args, study)
     for path in args.files:
         if not path.is_file():
             raise StudyError(f"There is no file {path}")
@@ -209,7 +217,7 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument("name", help="a study of this package, or a YAML file")
         command.add_argument("--folder", type=Path, default=Path("logs/studies"), help="runs lie below (default: %(default)s)")
         command.add_argument(
-            "--results", type=Path, default=Path("benchmarks/results"), help="folder of the CSV files (default: %(default)s)"
+            "--results", type=Path, help="folder of the CSV files that keep the results (default: that of --folder)"
         )
     run.add_argument("--workers", type=positive, help="runs at a time (default: 1; with Ray as many as there are processors)")
     run.add_argument("--time-limit", type=seconds, help="stop after 45s, 90m, 2h ...; what was interrupted can go on")
@@ -245,7 +253,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, ImportError) as error:
         print(error, file=sys.stderr)
         return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())

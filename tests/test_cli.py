@@ -1,12 +1,14 @@
 """The command ``sb3-hyper``."""
 
 import argparse
+import sys
 
 import numpy as np
 import pytest
 import yaml
 
-from sb3_hyper import cli
+import sb3_hyper
+from sb3_hyper import __main__, cli
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_rows
 from sb3_hyper.experiments.studies import load_study
 
@@ -38,6 +40,22 @@ def rows_of(path, definition=None):
     for run in load_study(str(path)).runs():
         result = RunResult(*run.key[:2], run.algo, run.environment, run.seed, steps, np.ones((2, 2)), steps, steps)
         yield from [row | {"definition": definition or run.definition} for row in result.rows()]
+
+
+def test_without_its_libraries_the_command_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "sb3_hyper.cli", raising=False)
+    monkeypatch.delattr(sb3_hyper, "cli", raising=False)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert __main__.main() == 2
+    assert capsys.readouterr().err == ('sb3-hyper needs rich.console, which is not installed: pip install "sb3_hyper[zoo]"\n')
+
+
+def test_results_lie_beside_the_runs_unless_told_otherwise(tmp_path):
+    args = cli.make_parser().parse_args(["study", "status", "smoke", "--folder", str(tmp_path)])
+    workspace = cli.workspace_of(args)
+    assert (workspace.folder, workspace.results) == (tmp_path / "smoke", tmp_path / "smoke.csv")
+    args = cli.make_parser().parse_args(["study", "status", "smoke", "--results", str(tmp_path / "results")])
+    assert cli.workspace_of(args).results == tmp_path / "results" / "smoke.csv"
 
 
 def test_the_studies_of_the_package_are_listed(capsys):

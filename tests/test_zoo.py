@@ -1,5 +1,6 @@
 """Training from the command line: through rl-zoo3 as it is, and through the package's own front door."""
 
+import argparse
 import re
 import shlex
 import subprocess
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 import yaml
 from stable_baselines3 import PPO
@@ -108,6 +110,21 @@ def test_searching_for_hyperparameters_keeps_the_critic(tmp_path):
     assert "Unknown critic 'nothing'" in out  # the sampled architecture did not replace it
 
 
+def test_a_trial_of_a_search_is_trained_with_the_critic_it_was_tried_with(tmp_path):
+    storage = f"sqlite:///{tmp_path}/search.db"
+    values = {"one_minus_gamma": 0.01, "batch_size_pow": 5, "learning_rate": 0.002, "train_freq": 2, "net_arch": "small"}
+    tried = [optuna.trial.create_trial(params={}, value=0.0)]
+    distributions = {name: optuna.distributions.CategoricalDistribution([value]) for name, value in values.items()}
+    tried.append(optuna.trial.create_trial(params=values, distributions=distributions, value=1.0))
+    optuna.create_study(storage=storage, study_name="search").add_trials(tried)
+    (tmp_path / "conf.yml").write_text("default: {policy: HyperPolicy, n_timesteps: 100, policy_kwargs: {critic: nothing}}")
+    arguments = ["--algo", "td3", "--conf-file", "conf.yml", "-f", tmp_path, *SHORT]
+    trial = ["--storage", storage, "--study-name", "search", "--trial-id", "1"]
+    out = python("sb3_hyper.zoo", "train", *arguments, *trial, cwd=tmp_path, ok=False)
+    assert "Unknown critic 'nothing'" in out
+    assert "('learning_rate', 0.002)" in out
+
+
 @pytest.mark.slow
 def test_runs_that_start_together_keep_apart(tmp_path):
     command = [sys.executable, "-m", "sb3_hyper.zoo", "train", "--algo", "td3", "-f", str(tmp_path), *SHORT, *FAST]
@@ -125,6 +142,15 @@ def test_preset_chooses_the_file(arguments, file):
     rest = ["--algo", "td3", "--progress"]
     expected = rest if file is None else [*rest, "--conf-file", str(zoo.HYPERPARAMS / file)]
     assert zoo._take_own_arguments([*arguments, *rest]) == (expected, False)
+
+
+@pytest.mark.parametrize(("given", "seed"), [([], 0), (["--seed", "3"], 3), (["--seed=3"], 3)])
+def test_a_resumable_run_has_the_seed_that_was_asked_for(given, seed):
+    rest, resume = zoo._take_own_arguments(["--algo", "td3", *given, "--resume"])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=-1)
+    assert parser.parse_known_args(rest)[0].seed == seed
+    assert resume
 
 
 @pytest.mark.parametrize(

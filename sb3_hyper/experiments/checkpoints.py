@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,21 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.common.files import read_json, sync, write_json
 from sb3_hyper.common.random_states import get_random_states, set_random_states
 from sb3_hyper.experiments import provenance
+from sb3_hyper.experiments.counters import get_counters, set_counters
 from sb3_hyper.experiments.obstacles import begins_afresh, obstacle
 
 BUSY = 75  # exit status of a process that finds another at work on its run (EX_TEMPFAIL)
 COMPLETE = "complete"  # the file that marks a run whose end was reached and saved
 SAVE_SECONDS = 600.0
 MONITORS = "*.monitor.csv"  # SB3's logs of training episodes, one per environment
-STATE = {"random", "action_space", "before_last_reset", "eval_env", "evaluations", "best_mean_reward", "last_mean_reward"}
-STATE |= {"n_calls", "seconds", "cpu_seconds", "made_with", "elapsed", "cpu_elapsed", "monitor_sizes"}
+STATE = {"random", "action_space", "before_last_reset", "eval_env", "evaluations", "counters"}
+STATE |= {"seconds", "cpu_seconds", "made_with", "elapsed", "cpu_elapsed", "monitor_sizes"}
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -53,6 +56,7 @@ class ResumableRun(BaseCallback):
         ``log_path``: without one it keeps no results.
     :param save_freq: A checkpoint is taken at the first end of an episode after so many steps,
     :param save_seconds: or so many seconds, whichever comes first.
+    :param callbacks: The other callbacks of the run, and the evaluation again: a checkpoint holds the numbers that they count.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class ResumableRun(BaseCallback):
         eval_callback: EvalCallback,
         save_freq: int,
         save_seconds: float = SAVE_SECONDS,
+        callbacks: Sequence[BaseCallback] = (),
     ) -> None:
         super().__init__()
         self.folder = Path(folder)
@@ -69,6 +74,7 @@ class ResumableRun(BaseCallback):
         self.eval_callback = eval_callback
         self.save_freq = save_freq
         self.save_seconds = save_seconds
+        self.callbacks = list(callbacks) or [eval_callback]
         # of training and evaluating, until each evaluation: on the clock, and of this process on a processor
         self.seconds: list[float] = []
         self.cpu_seconds: list[float] = []
@@ -141,6 +147,11 @@ class ResumableRun(BaseCallback):
         self._obstacle = obstacle(self.model)
         if self._obstacle is not None:
             warnings.warn(f"If this run is interrupted, it starts from the beginning: {self._obstacle}")
+        elif (steps := _steps_of_a_rollout(self.model)) > 1:
+            warnings.warn(
+                f"The model is trained every {steps} steps: checkpoints are taken where an episode ends with the last of "
+                "them, which can be seldom. With train_freq: [1, episode] every end of an episode will do."
+            )
         self._start = self._last_save = time.perf_counter()
         self._cpu_start = time.process_time()
         if self._to_restore is not None:
@@ -226,9 +237,7 @@ class ResumableRun(BaseCallback):
             "before_last_reset": None if begins_afresh(model) else self.training_env.env_method("before_last_reset")[0],
             "eval_env": self.eval_callback.eval_env.env_method("get_random_state"),
             "evaluations": _evaluations(self.eval_callback),
-            "best_mean_reward": float(self.eval_callback.best_mean_reward),
-            "last_mean_reward": float(self.eval_callback.last_mean_reward),
-            "n_calls": self.eval_callback.n_calls,
+            "counters": get_counters(self.callbacks),
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
             "made_with": self.made_with,
@@ -249,9 +258,7 @@ class ResumableRun(BaseCallback):
         callback.evaluations_timesteps = evaluations["timesteps"]
         callback.evaluations_results = evaluations["results"]
         callback.evaluations_length = evaluations["ep_lengths"]
-        callback.best_mean_reward = state["best_mean_reward"]
-        callback.last_mean_reward = state["last_mean_reward"]
-        callback.n_calls = state["n_calls"]
+        set_counters(self.callbacks, state["counters"])
         callback.eval_env.reset()  # uses up the seed the environment was made with
         for index, random_state in enumerate(state["eval_env"]):
             callback.eval_env.env_method("set_random_state", random_state, indices=index)
@@ -268,6 +275,14 @@ def _evaluations(callback: EvalCallback) -> dict[str, Any]:
         "results": [[float(value) for value in row] for row in callback.evaluations_results],
         "ep_lengths": [[int(value) for value in row] for row in callback.evaluations_length],
     }
+
+
+def _steps_of_a_rollout(model: BaseAlgorithm) -> int:
+    """Steps between two trainings; 1 where rollouts end with episodes."""
+    if not isinstance(model, OffPolicyAlgorithm) or begins_afresh(model):
+        return 1
+    frequency: Any = model.train_freq
+    return frequency.frequency if frequency.unit == TrainFrequencyUnit.STEP else 1
 
 
 def _equal(observation: Any, last_obs: Any) -> bool:

@@ -126,6 +126,7 @@ class HyperCriticMixin(BasePolicy):
         self.actor_name = actor
         self.actor_spec = self.network_spec if actor_network_kwargs is None else resolve_spec(preset, actor_network_kwargs)
         self.context_keys, self.context_slice, self.critic_context = context_keys, context_slice, critic_context
+        self._rate_of_preset = critic_learning_rate == "auto"
         self.critic_learning_rate = _resolve_learning_rate(critic_learning_rate, critic, self.network_spec)
         self._cost_was_checked = False
         net_arch = [256, 256] if net_arch is None else net_arch
@@ -149,6 +150,13 @@ class HyperCriticMixin(BasePolicy):
         super()._build(lr_schedule)  # type: ignore[misc]
         self.optimizer_kwargs = given_kwargs
         self._fix_critic_learning_rate()
+        if self._rate_of_preset and self.critic_learning_rate is not None and lr_schedule(1.0) != lr_schedule(0.0):
+            warnings.warn(
+                f"learning_rate is a schedule, which the actor follows; the critic keeps {self.critic_learning_rate:g}, the "
+                "rate of its preset. policy_kwargs=dict(critic_learning_rate=None) makes it follow too, a number says that "
+                "it should not.",
+                stacklevel=2,
+            )
 
     def _fix_critic_learning_rate(self) -> None:
         if self.critic_learning_rate is not None:

@@ -36,8 +36,8 @@ def _take_own_arguments(arguments: list[str]) -> tuple[list[str], bool]:
         if path is None:
             parser.error(f"no hyperparameters for --algo {others.algo} with --preset {own.preset} are in {HYPERPARAMS}")
         rest += ["--conf-file", str(path)]
-    if own.resume and "--seed" not in rest:
-        rest += ["--seed", "0"]  # rl-zoo3 would draw another one each time
+    if own.resume:
+        rest = ["--seed", "0", *rest]  # where none is given, rl-zoo3 would draw another one each time
     return rest, own.resume
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import rl_zoo3.enjoy
 import rl_zoo3.exp_manager
 import rl_zoo3.train
+import yaml
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_SAMPLER
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import EvalCallback, ProgressBarCallback
@@ -45,6 +46,33 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
         hyperparams, saved = super().read_hyperparameters()
         refuse_numbers_as_text(hyperparams)
         return hyperparams, saved
+
+    def entry(self) -> dict[str, Any]:
+        """
+        :return: What a YAML file says of this environment; empty for other files, and where it says nothing.
+        """
+        if not self.config.endswith((".yml", ".yaml")):
+            return {}
+        with open(self.config, encoding="utf-8") as file:
+            entries = yaml.safe_load(file)
+        entry: dict[str, Any] = entries.get(self.env_name.gym_id, entries.get("default", {}))
+        return entry
+
+    def load_trial(self, storage: str, study_name: str, trial_id: int | None = None, convert: bool = True) -> dict[str, Any]:
+        """
+        Load what a search has tried. As in the search, what it says of the policy is added to the file's.
+
+        :param storage: Optuna's storage.
+        :param study_name: The search.
+        :param trial_id: The trial; None for the best one.
+        :param convert: Whether to turn it into hyperparameters.
+        :return: The hyperparameters.
+        """
+        tried = super().load_trial(storage, study_name, trial_id, convert)
+        policy_kwargs = self.entry().get("policy_kwargs")
+        if convert and isinstance(policy_kwargs, dict):
+            tried["policy_kwargs"] = {**policy_kwargs, **tried.get("policy_kwargs", {})}
+        return tried
 
     def create_log_folder(self) -> None:
         """Make the run's folder, and no other run's."""
@@ -111,7 +139,7 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
         """
         if model.num_timesteps < self.n_timesteps:
             print(f"Interrupted at step {model.num_timesteps} of {self.n_timesteps}")
-        if isinstance(model, OffPolicyAlgorithm) and model._n_updates == 0:
+        if isinstance(model, OffPolicyAlgorithm) and model.num_timesteps <= model.learning_starts:
             print(f"No gradient step was taken: learning starts after {model.learning_starts} steps")
         super().save_trained_model(model)
         folder = Path(self.save_path)

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 from gymnasium import Env
 from rl_zoo3.utils import ALGOS
@@ -54,8 +53,6 @@ class ResumingExperimentManager(ExperimentManager):
 
     def _check_same_run(self) -> None:
         """A folder holds one run: what another command asks for is neither gone on with nor written over it."""
-        with open(self.config, encoding="utf-8") as file:
-            entries = yaml.safe_load(file) if self.config.endswith((".yml", ".yaml")) else {}
         names = (
             "algo",
             "env",
@@ -68,7 +65,7 @@ class ResumingExperimentManager(ExperimentManager):
             "env_kwargs",
         )
         asked = {name: getattr(self.args, name) for name in names}
-        asked["settings"] = entries.get(self.env_name.gym_id, entries.get("default"))
+        asked["settings"] = self.entry()
         asked = json.loads(json.dumps(asked, default=str))
         path = Path(self.save_path) / "asked.json"
         there = read_json(path)
@@ -100,7 +97,13 @@ class ResumingExperimentManager(ExperimentManager):
         evaluations = [callback for callback in self.callbacks if isinstance(callback, EvalCallback)]
         if not evaluations:
             raise ValueError("--resume needs evaluations: --eval-freq must be positive")
-        self.run = ResumableRun(self.save_path, self.n_timesteps, evaluations[0], save_freq=self.eval_freq * self.n_envs)
+        self.run = ResumableRun(
+            self.save_path,
+            self.n_timesteps,
+            evaluations[0],
+            save_freq=self.eval_freq * self.n_envs,
+            callbacks=self.callbacks,
+        )
         self.callbacks += [self.run, RestartLogs()]
 
     def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:

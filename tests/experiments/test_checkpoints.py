@@ -7,7 +7,13 @@ import torch as th
 from gymnasium.wrappers import NormalizeReward
 from sb3_contrib import ARS
 from stable_baselines3 import PPO, SAC, TD3
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    EvalCallback,
+    EveryNTimesteps,
+    StopTrainingOnMaxEpisodes,
+)
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
@@ -35,11 +41,11 @@ class KillAt(BaseCallback):
         return True
 
 
-def run(folder, env_id, algorithm=TD3, kill_at=None):
+def run(folder, env_id, algorithm=TD3, kill_at=None, others=()):
     """Start or go on with a run, as a new process would."""
     env, eval_env = (make_vec_env(env_id, seed=3, wrapper_class=RepeatableResets) for _ in range(2))
     eval_callback = EvalCallback(eval_env, eval_freq=70, n_eval_episodes=2, log_path=str(folder), verbose=0)
-    resumable = ResumableRun(folder, TOTAL, eval_callback, save_freq=50)
+    resumable = ResumableRun(folder, TOTAL, eval_callback, save_freq=50, callbacks=[eval_callback, *others])
     model = resumable.load(algorithm, env, "cpu")
     started_at = 0 if model is None else model.num_timesteps
     if model is None:
@@ -58,7 +64,7 @@ def run(folder, env_id, algorithm=TD3, kill_at=None):
             device="cpu",
             **kwargs,
         )
-    callbacks = CallbackList([eval_callback, resumable, *([] if kill_at is None else [KillAt(kill_at)])])
+    callbacks = CallbackList([eval_callback, *others, resumable, *([] if kill_at is None else [KillAt(kill_at)])])
     try:
         model.learn(TOTAL - started_at, callback=callbacks, reset_num_timesteps=False)
     except Killed:
@@ -92,6 +98,25 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, env_id, algorithm):
     for clock in ("seconds", "cpu_seconds"):
         assert len(other[clock]) == 5
         assert other[clock] == sorted(other[clock])
+
+
+def test_callbacks_go_on_counting(tmp_path):
+    def stop():
+        return EveryNTimesteps(1, StopTrainingOnMaxEpisodes(15))
+
+    _, whole = run(tmp_path / "whole", PointEnv, others=[stop()])
+    run(tmp_path / "killed", PointEnv, kill_at=333, others=[stop()])
+    start, resumed = run(tmp_path / "killed", PointEnv, others=[stop()])
+    assert start == 300
+    assert whole.num_timesteps == resumed.num_timesteps == 375  # the end of the 15th episode
+
+
+def test_it_is_said_that_checkpoints_are_seldom(tmp_path):
+    env = make_vec_env(PointEnv, wrapper_class=RepeatableResets)
+    eval_callback = EvalCallback(env, eval_freq=100, n_eval_episodes=1, log_path=str(tmp_path), verbose=0)
+    model = TD3("MlpPolicy", env, train_freq=7, learning_starts=100, device="cpu")
+    with pytest.warns(UserWarning, match="trained every 7 steps: checkpoints are taken where an episode ends"):
+        model.learn(20, [eval_callback, ResumableRun(tmp_path, 20, eval_callback, 50)])
 
 
 def test_only_the_last_checkpoint_is_kept_and_none_in_the_end(tmp_path):

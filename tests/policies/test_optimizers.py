@@ -35,6 +35,17 @@ def test_the_critics_rate_holds_while_the_actor_follows_the_schedule(env, algori
     assert actor[-1] < actor[0]
 
 
+def test_a_schedule_that_the_critic_does_not_follow_is_told(env):
+    schedule = LinearSchedule(1e-3, 0.0, 1.0)
+    with pytest.warns(UserWarning, match="the critic keeps 0.0003.*critic_learning_rate=None"):
+        make_model(TD3, env, schedule)
+    model = make_model(TD3, env, schedule, critic_learning_rate=None)  # a warning would be an error
+    rates = rates_of_steps(model.critic.optimizer)
+    model.learn(30)
+    assert rates[-1] < rates[0] < 1e-3
+    make_model(TD3, env, schedule, critic="mlp")
+
+
 def test_the_rate_holds_in_every_parameter_group(env):
     model = make_model(TD3, env, critic_learning_rate=5e-4)
     model.critic.optimizer.add_param_group({"params": [th.nn.Parameter(th.zeros(1))], "lr": 1.0})
