@@ -37,7 +37,7 @@ PAGES = ROOT / "docs" / "results"
 MEASURED = ("gradient-accuracy",)  # studies in whose runs callbacks measure at length: their times are not those of training
 SPLITS = {"test": "Test tasks", "ood": "Tasks out of the training distribution"}
 CAPTIONS = {
-    "steps": "Return against steps: mean over seeds, and 95 % bootstrap interval where there are two or more",
+    "steps": "Return against steps: mean over seeds, 95 % bootstrap interval where there are several (of two: their range)",
     "time": "Return against processor time",
     "efficiency": "Interquartile mean of normalised returns over environments",
     "improvement": "Probability that a run ends above one of the baseline",

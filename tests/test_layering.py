@@ -17,6 +17,7 @@ FLOORS = {
     "__init__": 3,
     "zoo": 4,
     "cli": 4,
+    "__main__": 5,
 }
 FORBIDDEN = {
     "common": ("stable_baselines3", "sb3_contrib", "gymnasium", "rl_zoo3"),

@@ -23,11 +23,6 @@ class GradientFit(NamedTuple):
     gradients: np.ndarray
     ranks: np.ndarray
 
-    @property
-    def degenerate(self) -> np.ndarray:
-        """States whose actions leave some direction of the gradient open, ``(n_states,)``."""
-        return self.ranks < self.gradients.shape[-1]
-
 
 def fit_gradients(actions: np.ndarray, returns: np.ndarray, rounding: np.ndarray | float = 0.0) -> GradientFit:
     """

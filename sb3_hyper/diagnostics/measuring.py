@@ -14,7 +14,7 @@ from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 
 from sb3_hyper.common.random_states import get_random_states, set_random_states
 from sb3_hyper.diagnostics.agents import Agent
-from sb3_hyper.diagnostics.branches import Branches, make_branches
+from sb3_hyper.diagnostics.branches import Branches, make_branches, stack
 from sb3_hyper.diagnostics.records import Records
 from sb3_hyper.diagnostics.repeating import check_repeatable
 from sb3_hyper.diagnostics.snapshots import layers_of
@@ -139,7 +139,7 @@ class RolloutCallback(MeasuringCallback):
         self.agent = Agent(self.model)
         make_env = self.make_env or _registered(self.training_env.get_attr("spec")[0])
         with untouched_random_states():
-            self.max_episode_steps = check_env(make_env, self.horizon)
+            self.max_episode_steps = check_env(make_env, self.horizon, self.agent)
             self.branches = make_branches(make_env, self.n_branches, self.n_processes)
 
     def _on_training_end(self) -> None:
@@ -197,19 +197,29 @@ def _registered(spec: Any) -> Callable[[], gym.Env]:
     return lambda: gym.make(spec)
 
 
-def check_env(make_env: Callable[[], gym.Env], horizon: int | None) -> int:
+def check_env(make_env: Callable[[], gym.Env], horizon: int | None, agent: Agent) -> int:
     """
-    See whether an environment can be gone back to.
+    See whether an environment can be gone back to, and whether an agent knows what it shows.
 
     :param make_env: Makes it.
     :param horizon: Length of rollouts, if that is limited.
+    :param agent: The agent.
     :return: The length of an episode.
-    :raises ValueError: If neither episodes nor rollouts are limited.
+    :raises ValueError: If neither episodes nor rollouts are limited, or observations are not what the agent reads.
     :raises RuntimeError: If the environment does not repeat itself.
     """
     env = make_env()
     max_episode_steps = _time_limit(env)
+    observation = env.reset(seed=0)[0]
     env.close()
+    try:
+        agent.actions(stack([observation]))
+    except ValueError as error:
+        raise ValueError(
+            f"Observations of {env} are not what the model reads ({error}). If a wrapper of vectorized environments makes "
+            "them so (VecFrameStack, ...), give make_env, a function that makes one environment with a wrapper of gymnasium "
+            "in its place"
+        ) from error
     check_repeatable(make_env)
     if max_episode_steps is None and horizon is None:
         raise ValueError(f"{env} has no time limit: give a horizon, the number of steps after which a rollout ends")

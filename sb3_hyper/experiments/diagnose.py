@@ -141,7 +141,7 @@ def diagnose(args: argparse.Namespace, console: Console) -> int:
         return gym.make(args.env)
 
     try:
-        max_episode_steps = check_env(make_env, args.horizon)
+        max_episode_steps = check_env(make_env, args.horizon, agent)
     except RuntimeError as error:
         raise ValueError(f"{args.env} cannot be measured: {_one_line(error)}") from error
     branches = make_branches(make_env, args.states * (args.actions + 1), args.processes)

@@ -124,8 +124,12 @@ def _pictures(runs: StudyRuns) -> Iterator[Picture]:
             yield group, f" ({index + 1} of {len(groups)})" if len(groups) > 1 else ""
 
     started = [variant for variant in study.variants if runs.all(variant)]
-    caption = "Mean return over seeds, and 95 % bootstrap interval where there are two or more. A curve ends where its "
-    caption += "shortest run ends. Seeds per curve stand in the legend; with different numbers, the range over panels."
+    caption = (
+        "Mean return over seeds, and 95 % bootstrap interval where there are several (of two: their range). A curve ends "
+    )
+    caption += (
+        "where its shortest run ends. Seeds per curve stand in the legend; with different numbers, the range over panels."
+    )
     for variants, part in parts(started):
         yield picture("Return against steps", caption, study_plots.learning_curves(runs, variants), part)
     caption += (

@@ -19,7 +19,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from sb3_hyper.experiments.algorithms import ALGORITHMS, META_ALGORITHMS
 from sb3_hyper.experiments.hyperparams import HYPERPARAMS, refuse_numbers_as_text
 
-PROTOCOL = 2  # of how a run is carried out: another one, other numbers. 2: evaluation episodes have seeds of their own
+PROTOCOL = 2  # of how a run is carried out: another one, other numbers
 DEFINITIONS = Path(str(resources.files("sb3_hyper.experiments") / "definitions"))
 
 

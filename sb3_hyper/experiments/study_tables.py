@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 
 from sb3_hyper.experiments.results import RunResult
-from sb3_hyper.experiments.statistics import highest_score, interquartile_mean, shortfall, steps_to_reach
+from sb3_hyper.experiments.statistics import COVERS, highest_score, interquartile_mean, shortfall, steps_to_reach
 from sb3_hyper.experiments.study_runs import Estimate, Score, StudyRuns, area, count, estimate, final, mean
 
 NONE = "-"
@@ -129,8 +129,8 @@ def scores(runs: StudyRuns) -> Table:
     caption = (
         f"Final: mean of the last {min(5, runs.study.steps // runs.study.eval_freq)} evaluations. Area: return averaged over "
         "the steps from the first evaluation to the last. Both with 95 % bootstrap intervals over seeds, if there are two "
-        "or more. Highest: the best evaluation of each run, mean ± standard deviation, as in the paper's tables; it is "
-        "biased upwards. Shortfall: how far below their best one so far the evaluations lie on average; 0 is steady. "
+        f"or more ({COVERS}). Highest: the best evaluation of each run, mean ± standard deviation, as in the paper's tables; "
+        "it is biased upwards. Shortfall: how far below their best one so far the evaluations lie on average; 0 is steady. "
         + _behind(runs)
     )
     header = ("Environment", "Variant", "Seeds", "Final score", "Highest", "Area under the curve", "Shortfall")

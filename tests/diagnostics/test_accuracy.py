@@ -9,7 +9,7 @@ from stable_baselines3 import DDPG, PPO, SAC, TD3, HerReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
 from sb3_hyper.diagnostics.accuracy import measure_accuracy, measure_bias, summarise
 from sb3_hyper.diagnostics.agents import Agent
@@ -302,6 +302,13 @@ def test_what_cannot_be_measured_is_said():
     for callback in (CriticBiasCallback, GradientNormCallback):
         with pytest.raises(ValueError, match="must be at least 1, got 0"):
             callback(**{"log_freq" if callback is GradientNormCallback else "n_states": 0})
+
+
+def test_an_environment_that_shows_other_observations_is_refused_with_advice():
+    env = VecFrameStack(make_vec_env(PointEnv), 2)
+    model = TD3("MlpPolicy", env, device="cpu")
+    with pytest.raises(ValueError, match=r"are not what the model reads .*\(1, 5\).*VecFrameStack, .*give make_env"):
+        model.learn(1, GradientAccuracyCallback(lambda: gym.wrappers.TimeLimit(PointEnv(), 25)))
 
 
 class GlobalRandomness(PointEnv):
