@@ -115,21 +115,26 @@ class HyperNetworkSpec:
             object.__setattr__(self, name, positive_number(name, getattr(self, name)))
 
 
+# A fifteenth of the paper's size, made trainable at an MLP's step size by layer normalisation.
+# The head bounds give the generated weights the same initial spread as the paper's (std 0.045 in the first layer).
+_SLIM = HyperNetworkSpec(
+    widths=(256,),
+    primary="normed",
+    primary_gain=1 / math.sqrt(3),
+    dynamic_widths=(128,),
+    hidden_head_bound=0.005,
+    output_head_bound=0.0008,
+    critic_learning_rate=3e-4,
+)
+
 # Saved models name their preset: once released, a preset never changes
 PRESETS: dict[str, HyperNetworkSpec] = {
     # Sec. 4.2 and App. D.1: three stages of two residual blocks each, one generated hidden layer of 256.
     "paper": HyperNetworkSpec(),
-    # A fifteenth of the paper's size, made trainable at an MLP's step size by layer normalisation.
-    # The head bounds give the generated weights the same initial spread as the paper's (std 0.045 in the first layer).
-    "slim": HyperNetworkSpec(
-        widths=(256,),
-        primary="normed",
-        primary_gain=1 / math.sqrt(3),
-        dynamic_widths=(128,),
-        hidden_head_bound=0.005,
-        output_head_bound=0.0008,
-        critic_learning_rate=3e-4,
-    ),
+    "slim": _SLIM,
+    # A fortieth of the paper's size. Output weights are linear in a normalised z, and what they are multiplied with is
+    # normalised too: the gradient of a value cannot grow with the value (the study slim-search).
+    "bounded": dataclasses.replace(_SLIM, widths=(128,), gain=False, dynamic_layer_norm=True),
 }
 
 
@@ -137,7 +142,7 @@ def resolve_spec(preset: str | HyperNetworkSpec, changes: Mapping[str, Any] | No
     """
     Look a preset up and apply changes to it.
 
-    :param preset: The name of a preset (``"paper"``, ``"slim"``) or a spec.
+    :param preset: The name of a preset (``"paper"``, ``"slim"``, ``"bounded"``) or a spec.
     :param changes: Fields of :class:`HyperNetworkSpec` to replace, e.g. ``{"dynamic_widths": [64]}``.
     :return: The complete spec.
     :raises ValueError: If the preset or a field is unknown, or a value out of range.
