@@ -8,7 +8,7 @@ METAWORLD = .venv-metaworld
 ALGO = td3
 ENV = HalfCheetah-v5
 STEPS = 30000
-PRESET = slim
+PRESET = bounded
 SEED = 0
 THREADS = 1
 EVAL_FREQ = $(shell expr $(STEPS) / 6)
@@ -20,7 +20,7 @@ SLICE = 40m
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-train: $(VENV)/.zoo  ## Train an agent: ALGO=td3|sac|tqc ENV=... STEPS=... PRESET=slim|paper SEED=... THREADS=... LOGS=... EVAL_FREQ=... EVAL_EPISODES=...
+train: $(VENV)/.zoo  ## Train an agent: ALGO=td3|sac|tqc ENV=... STEPS=... PRESET=bounded|paper SEED=... THREADS=... LOGS=... EVAL_FREQ=... EVAL_EPISODES=...
 	$(BIN)/python -m sb3_hyper.zoo train --algo $(ALGO) --env $(ENV) -n $(STEPS) --preset $(PRESET) --seed $(SEED) --num-threads $(THREADS) \
 		--eval-freq $(EVAL_FREQ) --eval-episodes $(EVAL_EPISODES) -f $(LOGS) --verbose 0 --progress --tensorboard-log $(LOGS)/tensorboard
 

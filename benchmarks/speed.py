@@ -35,6 +35,7 @@ ALGORITHMS = {"td3": (TD3, PlainTD3Policy), "sac": (SAC, PlainSACPolicy)}
 VARIANTS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "stock MLP": ("MlpPolicy", {"net_arch": NET_ARCH}),
     "mlp": ("HyperPolicy", {"critic": "mlp"}),
+    "bounded": ("HyperPolicy", {"preset": "bounded"}),
     "slim": ("HyperPolicy", {"preset": "slim"}),
     "paper": ("HyperPolicy", {"preset": "paper"}),
     "plain paper": (None, {"net_arch": NET_ARCH}),

@@ -37,7 +37,7 @@ for critic in args.critics:
         learning_rate=3e-4,
         learning_starts=min(5000, args.steps // 3),
         action_noise=NormalActionNoise(np.zeros(n_actions), 0.1 * np.ones(n_actions)),
-        policy_kwargs=dict(critic=critic, preset="slim"),
+        policy_kwargs=dict(critic=critic),
         seed=args.seed,
     )
     log_path = args.folder / critic

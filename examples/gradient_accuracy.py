@@ -26,7 +26,7 @@ args = parser.parse_args()
 records = {}
 for label, policy, policy_kwargs in (
     ("stock TD3", "MlpPolicy", {}),
-    ("SA-Hyper", "HyperPolicy", dict(critic="sa_hyper", preset="slim")),
+    ("SA-Hyper", "HyperPolicy", dict(critic="sa_hyper")),
 ):
     model = TD3(
         policy,

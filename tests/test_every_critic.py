@@ -30,7 +30,7 @@ OBSERVATIONS = {
 @pytest.mark.parametrize("critic", CRITICS)
 def test_it_trains_and_comes_back_whole(tmp_path, critic, algorithm, kind):
     policy, make_env, policy_kwargs = OBSERVATIONS[kind]
-    policy_kwargs = {"critic": critic, "preset": "slim", "net_arch": [8], **policy_kwargs}
+    policy_kwargs = {"critic": critic, "net_arch": [8], **policy_kwargs}
     env = make_env()
     model = algorithm(policy, env, policy_kwargs=policy_kwargs, learning_starts=6, batch_size=4, buffer_size=50, seed=0)
     start = [parameter.clone() for parameter in model.critic.parameters()]

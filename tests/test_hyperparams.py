@@ -78,10 +78,10 @@ def test_sac_paper_is_table_7(env_id):
 
 @pytest.mark.parametrize("file", ["td3", "sac", "tqc"])
 @pytest.mark.parametrize("env_id", ENVS)
-def test_recommended_settings_are_slim(file, env_id):
+def test_recommended_settings_are_bounded(file, env_id):
     settings = load(file)[env_id]
     assert settings["policy"] == f"sb3_hyper.Hyper{file.upper()}Policy"
-    assert settings["policy_kwargs"] == {"critic": "sa_hyper", "preset": "slim"}
+    assert settings["policy_kwargs"] == {"critic": "sa_hyper", "preset": "bounded"}
 
 
 @pytest.mark.parametrize("file", ["td3", "sac", "tqc"])

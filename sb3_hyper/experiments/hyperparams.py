@@ -5,19 +5,25 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 HYPERPARAMS = Path(str(resources.files("sb3_hyper.hyperparams")))
 
 
-def hyperparams_file(algo: str, preset: str = "slim") -> Path | None:
+def hyperparams_file(algo: str, preset: str | None = None) -> Path | None:
     """
     Find the hyperparameters of an algorithm.
 
     :param algo: rl-zoo3's name of the algorithm.
-    :param preset: The hypernetwork they are for.
+    :param preset: The hypernetwork they are for; None: the recommended one.
     :return: The YAML file; None if there is none.
     """
-    path = HYPERPARAMS / (f"{algo}.yml" if preset == "slim" else f"{algo}_{preset}.yml")
-    return path if path.is_file() else None
+    for path in (HYPERPARAMS / f"{algo}.yml", HYPERPARAMS / f"{algo}_paper.yml"):
+        if path.is_file():
+            policy_kwargs = yaml.safe_load(path.read_text(encoding="utf-8"))["default"]["policy_kwargs"]
+            if preset in (None, policy_kwargs["preset"]):
+                return path
+    return None
 
 
 def refuse_numbers_as_text(settings: Mapping[str, Any]) -> None:

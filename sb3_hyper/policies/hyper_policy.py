@@ -47,11 +47,11 @@ class HyperCriticMixin(BasePolicy):
         hypernetwork), the paper's other baselines ``"mlp_small"``, ``"mlp_large"``, ``"resnet_features"``,
         ``"resnet35"``, ``"q_d2rl"``, a name given to :func:`~sb3_hyper.policies.critic_names.register_critic`, or a function
         as described there.
-    :param preset: The hypernetwork: ``"slim"`` (a fifteenth of the paper's size, for CPUs), ``"paper"``, or a
-        :class:`~sb3_hyper.networks.spec.HyperNetworkSpec`.
+    :param preset: The hypernetwork: ``"bounded"`` (a fortieth of the paper's size, for CPUs), ``"slim"`` (a fifteenth),
+        ``"paper"``, or a :class:`~sb3_hyper.networks.spec.HyperNetworkSpec`.
     :param network_kwargs: Changes to the preset, e.g. ``dict(dynamic_widths=[64])``.
     :param critic_learning_rate: Step size of the critic's optimizer, whatever the algorithm's ``learning_rate`` is.
-        ``"auto"``: what goes with the preset (5e-5 for ``paper``, 3e-4 for ``slim``). None, which is also what
+        ``"auto"``: what goes with the preset (5e-5 for ``paper``, 3e-4 for the others). None, which is also what
         ``"auto"`` means for critics that are no hypernetworks: follow the algorithm's schedule. SB3 logs that schedule as
         ``train/learning_rate``; :class:`~sb3_hyper.diagnostics.callbacks.LearningRateCallback` logs the critic's own.
     :param critic_init: Initial weights of critics that are no hypernetworks: ``"pytorch"``, or ``"xavier"``, which the
@@ -85,7 +85,7 @@ class HyperCriticMixin(BasePolicy):
         net_arch: list[int] | dict[str, list[int]] | None = None,
         *args: Any,
         critic: str | QNetworkFactory = "sa_hyper",
-        preset: str | HyperNetworkSpec = "slim",
+        preset: str | HyperNetworkSpec = "bounded",
         network_kwargs: Mapping[str, Any] | None = None,
         critic_learning_rate: float | str | None = "auto",
         critic_init: str = "pytorch",
@@ -254,6 +254,6 @@ def _warn_if_slow(critic: QNetworkCritic, hyper: bool) -> None:
     warnings.warn(
         f"A critic of {n_parameters / 1e6:.1f} million parameters is trained on a CPU: about {seconds:.2g} s per gradient "
         f"step at batch size 256, {seconds * 100_000 / 3600:.2g} hours for 100 000 steps."
-        + (' policy_kwargs=dict(preset="slim") is the network for CPUs.' if hyper else ""),
+        + (' policy_kwargs=dict(preset="bounded") is the network for CPUs.' if hyper else ""),
         stacklevel=2,
     )

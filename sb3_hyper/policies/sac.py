@@ -16,7 +16,7 @@ class HyperSACPolicy(_HyperSAC, SACPolicy):
 
     Example::
 
-        model = SAC(HyperSACPolicy, "HalfCheetah-v5", policy_kwargs=dict(preset="slim"))
+        model = SAC(HyperSACPolicy, "HalfCheetah-v5", policy_kwargs=dict(critic="sa_hyper"))
     """
 
 

@@ -16,7 +16,7 @@ class HyperTD3Policy(_HyperTD3, TD3Policy):
 
     Example::
 
-        model = TD3(HyperTD3Policy, "HalfCheetah-v5", policy_kwargs=dict(preset="slim"))
+        model = TD3(HyperTD3Policy, "HalfCheetah-v5", policy_kwargs=dict(critic="sa_hyper"))
     """
 
 

@@ -19,7 +19,7 @@ class HyperTQCPolicy(_HyperTQC, TQCPolicy):
 
     Example::
 
-        model = TQC(HyperTQCPolicy, "HalfCheetah-v5", policy_kwargs=dict(preset="slim"))
+        model = TQC(HyperTQCPolicy, "HalfCheetah-v5", policy_kwargs=dict(critic="sa_hyper"))
     """
 
 

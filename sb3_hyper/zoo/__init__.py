@@ -2,7 +2,7 @@
 The rl-zoo3 front door: ``python -m sb3_hyper.zoo train|enjoy ...``.
 
 Takes the arguments of ``rl_zoo3.train`` and ``rl_zoo3.enjoy``. Hyperparameters come from this package's YAML files
-where none are named, and training ends with a learning curve. ``train`` has two arguments more: ``--preset slim|paper``
+where none are named, and training ends with a learning curve. ``train`` has two arguments more: ``--preset bounded|paper``
 chooses among the YAML files; with ``--resume`` a run that was interrupted goes on when the command is repeated.
 Meta-learners (``--algo pearl``) are evaluated by their adaptation, and adapt to a test task before one can watch them.
 """

@@ -34,7 +34,10 @@ def _take_own_arguments(arguments: list[str]) -> tuple[list[str], bool]:
             parser.error("--preset chooses the file of hyperparameters: give either --preset or --conf-file")
         path = hyperparams_file(others.algo, own.preset)
         if path is None:
-            parser.error(f"no hyperparameters for --algo {others.algo} with --preset {own.preset} are in {HYPERPARAMS}")
+            parser.error(
+                f"no hyperparameters for --algo {others.algo} with --preset {own.preset} are in {HYPERPARAMS}. Those for "
+                f"another one can be changed: -params \"policy_kwargs:dict(preset='{own.preset}')\""
+            )
         rest += ["--conf-file", str(path)]
     if own.resume:
         rest = ["--seed", "0", *rest]  # where none is given, rl-zoo3 would draw another one each time

@@ -23,6 +23,11 @@ def test_lists_from_yaml_make_an_equal_spec():
     assert HyperNetworkSpec(widths=[256, np.int64(512), 1024], dynamic_widths=[256]) == HyperNetworkSpec()
 
 
+def test_bounded_is_slim_with_a_smaller_primary_network_and_nothing_that_grows():
+    changes = {"widths": [128], "gain": False, "dynamic_layer_norm": True}
+    assert resolve_spec("bounded") == resolve_spec("slim", changes)  # the arm bounded_128 of slim-search
+
+
 def test_changes_replace_fields_of_the_preset():
     spec = resolve_spec("slim", {"dynamic_widths": [64], "n_blocks": 1})
     assert spec == dataclasses.replace(PRESETS["slim"], dynamic_widths=(64,), n_blocks=1)
@@ -60,7 +65,7 @@ def test_what_does_not_fit_is_named(fields, message):
 
 @pytest.mark.parametrize("preset", ["tiny", None, 3, {"widths": [4]}])
 def test_unknown_presets_are_named_with_the_known_ones(preset):
-    with pytest.raises(ValueError, match=r"Unknown preset .*Accepted: 'paper', 'slim' or a HyperNetworkSpec"):
+    with pytest.raises(ValueError, match=r"Unknown preset .*Accepted: 'paper', 'slim', 'bounded' or a HyperNetworkSpec"):
         resolve_spec(preset)
 
 

@@ -14,7 +14,7 @@ ALGORITHMS = [TD3, DDPG, SAC, TQC]
 
 
 def make_model(algorithm, env, policy="HyperPolicy", *, replay_buffer_class=None, **policy_kwargs):
-    policy_kwargs = {"preset": "slim", "net_arch": [8], "actor": "hyper", **policy_kwargs}
+    policy_kwargs = {"net_arch": [8], "actor": "hyper", **policy_kwargs}
     kwargs = {
         "learning_starts": 20,
         "batch_size": 8,
@@ -42,7 +42,7 @@ def test_the_weights_come_from_the_context_and_the_rest_is_the_input(env, algori
 
 @pytest.mark.parametrize("algorithm", [SAC, TQC])
 def test_mean_and_log_std_share_the_hidden_layer_and_log_std_is_bounded(env, algorithm):
-    actor = make_model(algorithm, env, context_slice=(1, 3)).actor
+    actor = make_model(algorithm, env, context_slice=(1, 3), preset="slim").actor
     hidden, output = actor.hypernetwork.generate(th.randn(4, 2))
     assert hidden.weight.shape == (4, 3, 128)
     assert output.weight.shape == (4, 128, 4)

@@ -124,15 +124,15 @@ def test_training_the_paper_preset_on_a_cpu_warns_once(env, monkeypatch):
     model.predict(np.zeros(5, np.float32))  # acting alone does not
     monkeypatch.setattr(hyper_policy, "SLOW_ON_CPU", 1_000_000)
     state = th.get_rng_state()
-    with pytest.warns(UserWarning, match=r"million parameters.* hours for 100 000 steps.*preset=\"slim\""):
+    with pytest.warns(UserWarning, match=r"million parameters.* hours for 100 000 steps.*preset=\"bounded\""):
         model.policy.set_training_mode(True)
     assert th.equal(th.get_rng_state(), state)
     model.policy.set_training_mode(True)  # warnings are errors
 
 
-def test_training_slim_does_not_warn(env):
+def test_training_the_default_does_not_warn(env):
     model = TD3("HyperPolicy", env, device="cpu")
-    assert model.policy.network_spec == resolve_spec("slim")
+    assert model.policy.network_spec == resolve_spec("bounded")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.policy.set_training_mode(True)
