@@ -110,6 +110,13 @@ def test_a_dict_policy_comes_back_whole(algorithm, tmp_path):
     assert_equal_modules(algorithm.load(tmp_path / "model", env=env).policy, model.policy)
 
 
+def test_a_model_of_another_network_is_refused_with_advice(env, tmp_path):
+    make_model(TD3, env, preset="slim").save(tmp_path / "model")
+    arguments = {"custom_objects": {"policy_kwargs": {"preset": "bounded"}}, "env": env}
+    with pytest.raises(RuntimeError, match=r"size mismatch[\s\S]*parameters of another network.*custom_objects"):
+        TD3.load(tmp_path / "model", **arguments)
+
+
 def test_state_dependent_exploration_survives(env, tmp_path):
     model = SAC("HyperPolicy", env, use_sde=True, policy_kwargs={"preset": "slim", "net_arch": [16]}, learning_starts=10)
     model.learn(20)

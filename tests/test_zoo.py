@@ -122,7 +122,10 @@ def test_a_trial_of_a_search_is_trained_with_the_critic_it_was_tried_with(tmp_pa
     trial = ["--storage", storage, "--study-name", "search", "--trial-id", "1"]
     out = python("sb3_hyper.zoo", "train", *arguments, *trial, cwd=tmp_path, ok=False)
     assert "Unknown critic 'nothing'" in out
-    assert "('learning_rate', 0.002)" in out
+    assert "'learning_rate': 0.002" in out
+    (tmp_path / "conf.yml").write_text("default: {policy: HyperPolicy, n_timesteps: 100, policy_kwargs: dict()}")
+    out = python("sb3_hyper.zoo", "train", *arguments, *trial, cwd=tmp_path, ok=False)
+    assert "conf.yml is text, to which those of a trial cannot be added" in out
 
 
 @pytest.mark.slow
@@ -156,9 +159,12 @@ def test_a_resumable_run_has_the_seed_that_was_asked_for(given, seed):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--algo", "ppo", "--preset", "paper"], "no hyperparameters for --algo ppo with --preset paper"),
+        (["--algo", "ppo", "--preset", "paper"], "no hyperparameters for --algo ppo with --preset paper .*some for none"),
         (["--algo", "td3", "--preset", "paper", "-conf", "mine.yml"], "give either --preset or --conf-file"),
-        (["--algo", "td3", "--preset", "slim"], "td3 with --preset slim .*-params .*preset='slim'"),
+        (
+            ["--algo", "td3", "--preset", "slim"],
+            "td3 with --preset slim .*some for paper, bounded, whose policy_kwargs can be replaced",
+        ),
         (["--algo", "td3", "--preset", "tiny"], "invalid choice: 'tiny'"),
     ],
 )

@@ -214,11 +214,11 @@ def check_env(make_env: Callable[[], gym.Env], horizon: int | None, agent: Agent
     env.close()
     try:
         agent.actions(stack([observation]))
-    except ValueError as error:
+    except Exception as error:  # a model can fail in many ways on what it does not know
         raise ValueError(
-            f"Observations of {env} are not what the model reads ({error}). If a wrapper of vectorized environments makes "
-            "them so (VecFrameStack, ...), give make_env, a function that makes one environment with a wrapper of gymnasium "
-            "in its place"
+            f"Observations of {env} are not what the model reads ({error!r}). The environment to measure in (make_env, in "
+            "callbacks) needs a wrapper of gymnasium for each wrapper of vectorized environments that changes them "
+            "(VecFrameStack, ...)"
         ) from error
     check_repeatable(make_env)
     if max_episode_steps is None and horizon is None:

@@ -127,7 +127,7 @@ _SLIM = HyperNetworkSpec(
     critic_learning_rate=3e-4,
 )
 
-# Saved models name their preset: once released, a preset never changes
+# Saved models name their preset, or rely on the default: once released, neither changes
 PRESETS: dict[str, HyperNetworkSpec] = {
     # Sec. 4.2 and App. D.1: three stages of two residual blocks each, one generated hidden layer of 256.
     "paper": HyperNetworkSpec(),

@@ -150,7 +150,8 @@ class HyperCriticMixin(BasePolicy):
         super()._build(lr_schedule)  # type: ignore[misc]
         self.optimizer_kwargs = given_kwargs
         self._fix_critic_learning_rate()
-        if self._rate_of_preset and self.critic_learning_rate is not None and lr_schedule(1.0) != lr_schedule(0.0):
+        moves = len({lr_schedule(progress) for progress in (1.0, 0.75, 0.5, 0.25, 0.0)}) > 1
+        if self._rate_of_preset and self.critic_learning_rate is not None and moves:
             warnings.warn(
                 f"learning_rate is a schedule, which the actor follows; the critic keeps {self.critic_learning_rate:g}, the "
                 "rate of its preset. policy_kwargs=dict(critic_learning_rate=None) makes it follow too, a number says that "
@@ -161,6 +162,16 @@ class HyperCriticMixin(BasePolicy):
     def _fix_critic_learning_rate(self) -> None:
         if self.critic_learning_rate is not None:
             fix_learning_rate(self.critic.optimizer, self.critic_learning_rate)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As in torch, with advice where a network is another one than the file's."""
+        try:
+            return super().load_state_dict(*args, **kwargs)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"{error}\nThese are parameters of another network. Models keep the policy_kwargs that they were given; if a "
+                "default was another one then, name it: load(..., custom_objects={'policy_kwargs': {'preset': 'slim', ...}})"
+            ) from error
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # copying an optimizer drops its hooks

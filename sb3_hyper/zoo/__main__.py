@@ -34,9 +34,10 @@ def _take_own_arguments(arguments: list[str]) -> tuple[list[str], bool]:
             parser.error("--preset chooses the file of hyperparameters: give either --preset or --conf-file")
         path = hyperparams_file(others.algo, own.preset)
         if path is None:
+            there = [preset for preset in PRESETS if hyperparams_file(others.algo, preset) is not None]
             parser.error(
-                f"no hyperparameters for --algo {others.algo} with --preset {own.preset} are in {HYPERPARAMS}. Those for "
-                f"another one can be changed: -params \"policy_kwargs:dict(preset='{own.preset}')\""
+                f"no hyperparameters for --algo {others.algo} with --preset {own.preset} are in {HYPERPARAMS}. There are some "
+                f"for {', '.join(there) or 'none'}" + (", whose policy_kwargs can be replaced: -params" if there else "")
             )
         rest += ["--conf-file", str(path)]
     if own.resume:

@@ -4,13 +4,13 @@ import argparse
 import os
 import shlex
 import sys
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import rl_zoo3.enjoy
 import rl_zoo3.exp_manager
 import rl_zoo3.train
-import yaml
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_SAMPLER
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import EvalCallback, ProgressBarCallback
@@ -38,41 +38,32 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
 
     def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """
-        Read the YAML entry.
+        Read the YAML entry, and what a search has tried, if that is asked for.
 
         :return: The hyperparameters, and a copy to save.
         :raises ValueError: If a number was read as text.
         """
+        trial_id, self.trial_id = self.trial_id, None
         hyperparams, saved = super().read_hyperparameters()
+        self.trial_id = trial_id
         refuse_numbers_as_text(hyperparams)
+        if self.storage and self.study_name and trial_id is not None:
+            tried = self.load_trial(self.storage, self.study_name, trial_id)
+            print(f"Trial {trial_id} of {self.study_name}: {tried}")
+            hyperparams = self._with_trial(hyperparams, tried)
+            saved = OrderedDict(sorted(hyperparams.items()))
         return hyperparams, saved
 
-    def entry(self) -> dict[str, Any]:
-        """
-        :return: What a YAML file says of this environment; empty for other files, and where it says nothing.
-        """
-        if not self.config.endswith((".yml", ".yaml")):
-            return {}
-        with open(self.config, encoding="utf-8") as file:
-            entries = yaml.safe_load(file)
-        entry: dict[str, Any] = entries.get(self.env_name.gym_id, entries.get("default", {}))
-        return entry
-
-    def load_trial(self, storage: str, study_name: str, trial_id: int | None = None, convert: bool = True) -> dict[str, Any]:
-        """
-        Load what a search has tried. As in the search, what it says of the policy is added to the file's.
-
-        :param storage: Optuna's storage.
-        :param study_name: The search.
-        :param trial_id: The trial; None for the best one.
-        :param convert: Whether to turn it into hyperparameters.
-        :return: The hyperparameters.
-        """
-        tried = super().load_trial(storage, study_name, trial_id, convert)
-        policy_kwargs = self.entry().get("policy_kwargs")
-        if convert and isinstance(policy_kwargs, dict):
-            tried["policy_kwargs"] = {**policy_kwargs, **tried.get("policy_kwargs", {})}
-        return tried
+    def _with_trial(self, hyperparams: dict[str, Any], tried: dict[str, Any]) -> dict[str, Any]:
+        """What a search has tried, with the file's settings, as the search had them; ``-params`` go before both."""
+        policy_kwargs = hyperparams.get("policy_kwargs", {})
+        if isinstance(policy_kwargs, str):
+            sys.exit(
+                f"policy_kwargs of {self.config} is text, to which those of a trial cannot be added: write it as a mapping"
+            )
+        given = self.custom_hyperparams or {}
+        joined = {**hyperparams, **{name: value for name, value in tried.items() if name not in given}}
+        return {**joined, "policy_kwargs": {**policy_kwargs, **tried.get("policy_kwargs", {})}}
 
     def create_log_folder(self) -> None:
         """Make the run's folder, and no other run's."""

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 from gymnasium import Env
 from rl_zoo3.utils import ALGOS
@@ -53,6 +54,8 @@ class ResumingExperimentManager(ExperimentManager):
 
     def _check_same_run(self) -> None:
         """A folder holds one run: what another command asks for is neither gone on with nor written over it."""
+        with open(self.config, encoding="utf-8") as file:
+            entries = yaml.safe_load(file) if self.config.endswith((".yml", ".yaml")) else {}
         names = (
             "algo",
             "env",
@@ -65,7 +68,7 @@ class ResumingExperimentManager(ExperimentManager):
             "env_kwargs",
         )
         asked = {name: getattr(self.args, name) for name in names}
-        asked["settings"] = self.entry()
+        asked["settings"] = entries.get(self.env_name.gym_id, entries.get("default"))
         asked = json.loads(json.dumps(asked, default=str))
         path = Path(self.save_path) / "asked.json"
         there = read_json(path)

@@ -10,6 +10,7 @@ from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.callbacks import (
     BaseCallback,
     CallbackList,
+    CheckpointCallback,
     EvalCallback,
     EveryNTimesteps,
     StopTrainingOnMaxEpisodes,
@@ -106,8 +107,10 @@ def test_callbacks_go_on_counting(tmp_path):
 
     _, whole = run(tmp_path / "whole", PointEnv, others=[stop()])
     run(tmp_path / "killed", PointEnv, kill_at=333, others=[stop()])
-    start, resumed = run(tmp_path / "killed", PointEnv, others=[stop()])
+    other = CheckpointCallback(1000, str(tmp_path))  # that was not there before
+    start, resumed = run(tmp_path / "killed", PointEnv, others=[other, stop()])
     assert start == 300
+    assert other.save_freq == 1000
     assert whole.num_timesteps == resumed.num_timesteps == 375  # the end of the 15th episode
 
 
