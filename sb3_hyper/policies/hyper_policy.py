@@ -264,7 +264,7 @@ def _warn_if_slow(critic: QNetworkCritic, hyper: bool) -> None:
     seconds += SECONDS_PER_PARAMETER * n_parameters * critic.n_critics
     warnings.warn(
         f"A critic of {n_parameters / 1e6:.1f} million parameters is trained on a CPU: about {seconds:.2g} s per gradient "
-        f"step at batch size 256, {seconds * 100_000 / 3600:.2g} hours for 100 000 steps."
+        f"step at batch size 256, {seconds * 100_000 / 3600:.0f} hours for 100 000 steps, as busy as the machine is now."
         + (' policy_kwargs=dict(preset="bounded") is the network for CPUs.' if hyper else ""),
         stacklevel=2,
     )
