@@ -18,7 +18,7 @@ def get_counters(callbacks: Sequence[BaseCallback]) -> dict[str, dict[str, float
         key: {
             name: float(value) if name.endswith("reward") else int(value)
             for name, value in vars(callback).items()
-            if name in COUNTED
+            if name in COUNTED and value is not None
         }
         for key, callback in _families(callbacks)
     }

@@ -49,7 +49,7 @@ def test_the_promised_studies_are_there():
     critics = load_study("critics-100k")
     assert critics.environments == ["HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5"]
     first = {name for name, variant in critics.variants.items() if variant.priority == 1}
-    assert first == {"mlp", "layernorm_mlp", "sa_hyper"}
+    assert first == {"mlp", "layernorm_mlp", "sa_hyper", "bounded", "layernorm_mlp_bounded"}
     assert set(critics.variants) - first == {"as_hyper", "mlp_small", "q_d2rl", "tqc", "crossq"}
 
 
@@ -101,7 +101,7 @@ def test_hyperparameters_replace_those_of_the_file(tmp_path):
     variants = {"a": {"file": "td3", "hyperparams": {"batch_size": 7, "policy_kwargs": {"critic": "mlp"}}}}
     settings = load_study(write(tmp_path, variants=variants)).variants["a"].settings("Hopper-v5")
     assert settings["batch_size"] == 7
-    assert settings["policy_kwargs"] == {"critic": "mlp", "preset": "slim"}
+    assert settings["policy_kwargs"] == {"critic": "mlp", "preset": "bounded"}
     assert settings["learning_rate"] == 3e-4
 
 
