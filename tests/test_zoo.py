@@ -113,13 +113,12 @@ def test_searching_for_hyperparameters_keeps_the_critic(tmp_path):
 def test_a_trial_of_a_search_is_trained_with_the_critic_it_was_tried_with(tmp_path):
     storage = f"sqlite:///{tmp_path}/search.db"
     values = {"one_minus_gamma": 0.01, "batch_size_pow": 5, "learning_rate": 0.002, "train_freq": 2, "net_arch": "small"}
-    tried = [optuna.trial.create_trial(params={}, value=0.0)]
     distributions = {name: optuna.distributions.CategoricalDistribution([value]) for name, value in values.items()}
-    tried.append(optuna.trial.create_trial(params=values, distributions=distributions, value=1.0))
-    optuna.create_study(storage=storage, study_name="search").add_trials(tried)
+    tried = optuna.trial.create_trial(params=values, distributions=distributions, value=1.0)
+    optuna.create_study(storage=storage, study_name="search").add_trial(tried)
     (tmp_path / "conf.yml").write_text("default: {policy: HyperPolicy, n_timesteps: 100, policy_kwargs: {critic: nothing}}")
     arguments = ["--algo", "td3", "--conf-file", "conf.yml", "-f", tmp_path, *SHORT]
-    trial = ["--storage", storage, "--study-name", "search", "--trial-id", "1"]
+    trial = ["--storage", storage, "--study-name", "search", "--trial-id", "0"]  # rl-zoo3 by itself takes 0 for none
     out = python("sb3_hyper.zoo", "train", *arguments, *trial, cwd=tmp_path, ok=False)
     assert "Unknown critic 'nothing'" in out
     assert "'learning_rate': 0.002" in out
