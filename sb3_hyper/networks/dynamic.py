@@ -116,7 +116,20 @@ def _affine(x: th.Tensor, weight: th.Tensor, bias: th.Tensor) -> th.Tensor:
     return th.baddbmm(bias.flatten(0, -3), rows.flatten(0, -3), weight.flatten(0, -3)).unflatten(0, weight.shape[:-2])
 
 
-def dynamic_network(weights: DynamicWeights, base: th.Tensor, layer_norm: bool = False) -> th.Tensor:
+def unit_scale(layer: DynamicLayer | FactoredLayer) -> th.Tensor:
+    """
+    :param layer: The generated weights.
+    :return: One over the length of each output's weights, its bias among them, ``(*members, batch, out)``.
+    """
+    squares = layer.weight.square().sum(dim=-2)
+    if layer.gain is not None:
+        squares = squares * (1 + layer.gain).square()
+    return (squares + layer.bias.square() + 1e-12).rsqrt()
+
+
+def dynamic_network(
+    weights: DynamicWeights, base: th.Tensor, layer_norm: bool = False, weight_norm: bool = False
+) -> th.Tensor:
     """
     Dynamic layers with ReLU between them and none after the last.
 
@@ -124,10 +137,13 @@ def dynamic_network(weights: DynamicWeights, base: th.Tensor, layer_norm: bool =
     :param base: ``(batch, n, base_dim)`` or ``(*members, batch, n, base_dim)``. ``batch`` may be any size where the
         weights' is 1, and the other way round.
     :param layer_norm: Whether hidden layers are normalised before the ReLU.
+    :param weight_norm: Whether the weights of each hidden unit, its bias among them, are scaled to length one.
     :return: ``(*members, batch, n, out)``
     """
     x = base
     for layer in weights[:-1]:
         x = dynamic_layer(layer, x)
+        if weight_norm:  # of what enters the unit and not of the weights: there are fewer of them
+            x = x * unit_scale(layer).unsqueeze(-2)
         x = F.relu_(F.layer_norm(x, x.shape[-1:]) if layer_norm else x)  # in place: nothing else needs the sum
     return dynamic_layer(weights[-1], x)

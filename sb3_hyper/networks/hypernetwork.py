@@ -92,4 +92,4 @@ class HyperNetwork(nn.Module):
         :param base: ``(batch, n, base_dim)``
         :return: ``(*members, batch, n, out)``
         """
-        return dynamic_network(weights, base, self.spec.dynamic_layer_norm)
+        return dynamic_network(weights, base, self.spec.dynamic_layer_norm, self.spec.dynamic_weight_norm)

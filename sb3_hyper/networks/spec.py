@@ -76,6 +76,8 @@ class HyperNetworkSpec:
     :param gain: Whether dynamic layers have the gain of Eq. 1.
     :param dynamic_layer_norm: Whether the hidden layers of the generated network are layer-normalised, before the ReLU
         and without learned scale (the paper: not).
+    :param dynamic_weight_norm: Whether the weights of each hidden unit of the generated network, its bias among them, are
+        scaled to length one. The network stays piecewise linear in its input, as it is without (the paper: not).
     :param hidden_head_bound: Heads of hidden dynamic layers start from U(+-bound). Larger: generated weights start wider.
     :param output_head_bound: The same for the output layer. Larger: larger initial outputs.
     :param critic_learning_rate: The step size of the critic's optimizer that goes with this network.
@@ -93,6 +95,7 @@ class HyperNetworkSpec:
     dynamic_widths: tuple[int, ...] = (256,)
     gain: bool = True
     dynamic_layer_norm: bool = False
+    dynamic_weight_norm: bool = False
     hidden_head_bound: float = 0.05
     output_head_bound: float = 0.008
     critic_learning_rate: float = 5e-5
@@ -108,7 +111,7 @@ class HyperNetworkSpec:
                 raise ValueError(f"{name} must be one of {_names(accepted)}, got {getattr(self, name)!r}")
         if self.heads != "dense" and self.initialization not in ("paper", "sac_code"):
             raise ValueError(f"initialization={self.initialization!r} is for heads='dense', got heads={self.heads!r}")
-        for name in ("shared_primary", "gain", "dynamic_layer_norm"):
+        for name in ("shared_primary", "gain", "dynamic_layer_norm", "dynamic_weight_norm"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         for name in ("primary_gain", "hidden_head_bound", "output_head_bound", "critic_learning_rate"):

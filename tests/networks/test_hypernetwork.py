@@ -214,6 +214,24 @@ def test_hidden_dynamic_layers_can_be_normalised():
     th.testing.assert_close(net(meta, base), dynamic_layer(last, hidden).squeeze(1))
 
 
+@pytest.mark.parametrize("heads", ["dense", "low_rank", "residual"])
+@pytest.mark.parametrize("gain", [False, True])
+def test_weights_of_hidden_units_can_have_length_one(gain, heads):
+    spec = dataclasses.replace(SMALL, gain=gain, heads=heads, dynamic_weight_norm=True)
+    net = HyperNetwork(4, 3, 1, spec, n_members=2)
+    with th.no_grad():
+        net.heads.linear.weight.normal_()
+        net.heads.linear.bias.normal_()
+    meta, base = th.randn(5, 4), th.randn(5, 7, 3)
+    first, last = net.generate(meta)
+    affine = th.cat([first.weight, first.bias.unsqueeze(-2)], dim=-2)  # (members, batch, in + 1, out)
+    if gain:
+        affine[..., :-1, :] *= 1 + first.gain.unsqueeze(-2)
+    units = nn.functional.normalize(affine, dim=-2)
+    hidden = (nn.functional.pad(base, (0, 1), value=1.0) @ units).relu()
+    th.testing.assert_close(net(meta, base), dynamic_layer(last, hidden))
+
+
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
