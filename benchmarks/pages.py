@@ -141,8 +141,10 @@ def replicate(study: Study) -> str:
             "python -m benchmarks.final_gradients logs/studies/gradient-accuracy",
             "python -m benchmarks.final_values gradient-accuracy logs/studies/gradient-accuracy",
         ],
-        "sac-100k": ["python -m benchmarks.final_values sac-100k logs/studies/sac-100k"],
-        "slim-search": ["python -m benchmarks.final_values slim-search logs/studies/slim-search"],
+        **{
+            name: [f"python -m benchmarks.final_values {name} logs/studies/{name}"]
+            for name in ("critics-100k", "sac-100k", "slim-search")
+        },
         "dynamic-weights": ["python -m benchmarks.dynamic_weights collect logs/studies/dynamic-weights"],
     }
     collecting = extra.get(study.name, [])
