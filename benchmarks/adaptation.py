@@ -14,6 +14,7 @@ KL(before || after) on the training tasks, in NAME-divergence.csv.
 import argparse
 import csv
 from collections import defaultdict, deque
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,8 @@ def table(name: str, split: str) -> str:
     moved = read_divergence(name) if split == "test" else {}
     shapes = [returns.shape for runs in curves.values() for _, returns, _ in runs.values()]
     by_task = any(n_tasks == 2 for _, n_tasks, _ in shapes)
-    episodes = [f"episode {number}" for number in range(1, max(shape[-1] for shape in shapes) + 1)]
+    n_episodes = max(shape[-1] for shape in shapes)
+    episodes = [f"episode {number}" for number in range(1, n_episodes + 1)]
     header = ["environment", "variant", "seed", "steps", *episodes, "doing nothing"]
     header += ["last episode, by task"] if by_task else []
     header += ["KL of a step"] if moved else []
@@ -146,8 +148,9 @@ def table(name: str, split: str) -> str:
     labels = {variant: one.label for variant, one in load_study(name).variants.items()}
     for variant, environment, _ in sorted(curves, key=lambda key: (key[1], list(labels).index(key[0]))):
         for seed, (steps, returns, nothing) in curves[variant, environment, split].items():
-            means = map(_short, [*returns[-1].mean(axis=0), nothing.mean()])
-            cells = [environment, labels[variant], seed, f"{steps[-1]:,}", *means]
+            means = [_short(mean) for mean in returns[-1].mean(axis=0)]
+            means += [""] * (n_episodes - len(means))
+            cells = [environment, labels[variant], seed, f"{steps[-1]:,}", *means, _short(nothing.mean())]
             if by_task:
                 cells.append(", ".join(map(_short, returns[-1, :, -1])) if returns.shape[1] == 2 else "")
             if moved:
@@ -172,7 +175,8 @@ def figures(name: str, split: str) -> dict[str, Figure]:
     for environment in dict.fromkeys(key[1] for key in curves):
         figure = Figure(figsize=(6.4, 5.0), layout="constrained")
         axes = figure.subplots()
-        for (variant, place, _), (colour, _) in zip([key for key in curves if key[1] == environment], PALETTE, strict=False):
+        there = [key for key in curves if key[1] == environment]
+        for (variant, place, _), (colour, _) in zip(there, cycle(PALETTE), strict=False):
             runs = curves[variant, place, split]
             for seed, (steps, returns, _) in runs.items():
                 first = seed == next(iter(runs))

@@ -57,7 +57,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="the study's folder")
     args = parser.parse_args()
     for run in load_study("gradient-accuracy").runs():
-        for model in sorted((args.folder / run.label).glob(f"{run.algo}/*/{run.environment}.zip")):
+        for complete in sorted((args.folder / run.label).glob(f"{run.algo}/*/complete")):
+            model = complete.with_name(f"{run.environment.replace('/', '-')}.zip")
             own = dict(zip(rows.RUN, (run.variant, run.environment, str(run.seed)), strict=True))
             origin = {"model": hashlib.sha256(model.read_bytes()).hexdigest()[:8]}
             for samples in SAMPLES:

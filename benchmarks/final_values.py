@@ -120,9 +120,8 @@ def main() -> None:
                 there = rows.read(path)
                 if any(origin.items() <= row.items() for row in there):
                     continue
-                older = [row for row in there if (own | {"which": which}).items() <= row.items()]
                 new = origin | measure(model, run.algo, run.environment)
-                kept = [row for row in there if row not in older]
+                kept = [row for row in rows.read(path) if not (own | {"which": which}).items() <= row.items()]
                 rows.write(path, sorted([*kept, new], key=lambda row: [row[name] for name in (*rows.RUN, "which")]))
     print(f"Rows: {path}")
 
@@ -141,7 +140,7 @@ def table(study: Study) -> str:
         own = dict(zip(rows.RUN, (run.variant, run.environment, str(run.seed)), strict=True))
         for row in (row for row in there if own.items() <= row.items()):
             names = ("return", "policy_return", "value", "value_of_random_actions", "parameter_gradient")
-            numbers = [str(round(float(row[name]))) for name in names]
+            numbers = [rows.whole(float(row[name])) for name in names]
             model = f"{row['which']}, {int(row['step']):,} steps"
             cells = [run.environment, study.variants[run.variant].label, str(run.seed), model, *numbers]
             lines.append("| " + " | ".join(cells) + " |")

@@ -57,13 +57,13 @@ def runs_by_label(environment: str) -> dict[str, list[dict[str, np.ndarray]]]:
         if row["environment"] == environment:
             runs[row["variant"], row["seed"]].append(row)
     labelled: dict[str, list[dict[str, np.ndarray]]] = {variant.label: [] for variant in study.variants.values()}
-    for (variant, _), own in sorted(runs.items()):
+    for (variant, seed), own in sorted(runs.items()):
         steps = sorted({int(row["step"]) for row in own})
         records = {
             name: np.array([[float(row[name]) for row in own if int(row["step"]) == step] for step in steps])
             for name in PER_STATE
         }
-        labelled[study.variants[variant].label].append({"timesteps": np.array(steps), **records})
+        labelled[study.variants[variant].label].append({"timesteps": np.array(steps), "seed": np.array(int(seed)), **records})
     return {label: records for label, records in labelled.items() if records}
 
 
@@ -98,11 +98,13 @@ def value_table() -> str:
     if not runs:
         return "Nothing has been collected yet."
     steps = sorted({int(step) for _, _, run in runs for step in run["timesteps"]})
-    lines = ["| environment | critic | " + " | ".join(f"{step:,}" for step in steps) + " |", "|---" * (len(steps) + 2) + "|"]
+    header = ["environment", "critic", "seed", *(f"{step:,}" for step in steps)]
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     for environment, label, run in runs:
         means = zip(run["timesteps"], run["value"].mean(axis=1), run["policy_return"].mean(axis=1), strict=True)
-        cells = {step: f"{round(value)} / {round(gave)}" for step, value, gave in means}
-        lines.append(f"| {environment} | {label} | " + " | ".join(cells.get(step, "") for step in steps) + " |")
+        found = {step: f"{rows.whole(value)} / {rows.whole(gave)}" for step, value, gave in means}
+        cells = [environment, label, str(run["seed"]), *(found.get(step, "") for step in steps)]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -12,7 +12,6 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -24,9 +23,9 @@ from sb3_hyper.common.files import replacing
 from sb3_hyper.experiments import study_plots
 from sb3_hyper.experiments.report import variant_settings
 from sb3_hyper.experiments.results import read_results
-from sb3_hyper.experiments.studies import Study, load_study
+from sb3_hyper.experiments.studies import Study, StudyError, load_study
 from sb3_hyper.experiments.study_runs import StudyRuns, count
-from sb3_hyper.experiments.study_tables import MARKDOWN, Table, study_tables
+from sb3_hyper.experiments.study_tables import MARKDOWN, study_tables
 from sb3_hyper.experiments.update_noise import plot_populations, read_populations
 from sb3_hyper.meta.maml.update_noise import noise_table
 
@@ -34,11 +33,10 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 UPDATE_NOISE = RESULTS / "update-noise.csv"
 PAGES = ROOT / "docs" / "results"
-MEASURED = ("gradient-accuracy",)  # studies in whose runs callbacks measure at length: their times are not those of training
 SPLITS = {"test": "Test tasks", "ood": "Tasks out of the training distribution"}
 CAPTIONS = {
     "steps": "Return against steps: mean over seeds, 95 % bootstrap interval where there are several (of two: their range)",
-    "time": "Return against processor time",
+    "time": "Return against processor time, of the runs on the processor that most were made on",
     "efficiency": "Interquartile mean of normalised returns over environments",
     "improvement": "Probability that a run ends above one of the baseline",
 }
@@ -49,8 +47,14 @@ def runs_of(study: Study) -> StudyRuns:
     """
     :param study: A study.
     :return: The runs in its rows.
+    :raises StudyError: If rows are of another definition of the study.
     """
-    return StudyRuns(study, read_results(RESULTS / f"{study.name}.csv"))
+    path = RESULTS / f"{study.name}.csv"
+    results, definitions = read_results(path), {run.key: run.definition for run in study.runs()}
+    for result in results:
+        if definitions.get(result.key, result.definition) != result.definition:
+            raise StudyError(f"{path} holds {', '.join(result.key)} of another definition of the study")
+    return StudyRuns(study, results)
 
 
 def settings(study: Study) -> str:
@@ -84,21 +88,7 @@ def tables(study: Study) -> str:
     :param study: A study.
     :return: The tables of its report.
     """
-    found = study_tables(runs_of(study))
-    if study.name in MEASURED:
-        found = [without_times(table) if table.key == "pace" else table for table in found]
-    return "\n".join(table.markdown() for table in found).strip()
-
-
-def without_times(pace: Table) -> Table:
-    """
-    :param pace: The table of pace.
-    :return: It with the steps alone.
-    """
-    kept = [number for number, name in enumerate(pace.header) if "econds" not in name]
-    caption = pace.caption.split(" Seconds per 1000 steps")[0]
-    rows = [tuple(row[number] for number in kept) for row in pace.rows]
-    return replace(pace, caption=caption, header=tuple(pace.header[number] for number in kept), rows=rows)
+    return "\n".join(table.markdown() for table in study_tables(runs_of(study))).strip()
 
 
 def curves(study: Study) -> str:
@@ -120,11 +110,13 @@ def learning_figures(study: Study) -> dict[str, Figure]:
     for number, group in enumerate(study_plots.groups(runs, there) if there else [], start=1):
         name = f"{study.name}-{number}" if number > 1 else study.name
         drawn[f"{name}-steps"] = study_plots.learning_curves(runs, group)
-        if study.name not in MEASURED:
+        if study.times and any(runs.timed(runs.finished(variant)) for variant in group):
             drawn[f"{name}-time"] = study_plots.learning_curves(runs, group, "time")
     comparable = runs.comparable()
     if len(comparable) > 1 and len(runs.bounds()) > 1:
-        drawn[f"{study.name}-efficiency"] = study_plots.sample_efficiency(runs, comparable)
+        for number, group in enumerate(study_plots.groups(runs, comparable), start=1):
+            name = f"{study.name}-{number}" if number > 1 else study.name
+            drawn[f"{name}-efficiency"] = study_plots.sample_efficiency(runs, group)
         others = [variant for variant in comparable if variant != study.baseline]
         drawn[f"{study.name}-improvement"] = study_plots.improvement(runs, others)
     return drawn

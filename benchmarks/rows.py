@@ -63,6 +63,15 @@ def write(path: Path, rows: Sequence[Row]) -> None:
     write_csv(path, names, ([row[name] for name in names] for row in rows))
 
 
+def whole(value: float) -> str:
+    """
+    :param value: Any number, also one that is not finite.
+    :return: It without decimals.
+    """
+    text = f"{value:.0f}"
+    return "0" if text == "-0" else text
+
+
 def with_error(values: np.ndarray) -> str:
     """
     :param values: Numbers; what is not a number is left out.

@@ -18,7 +18,7 @@ from sb3_hyper.experiments import diagnose, update_noise
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.report import make_report, tables_latex, tables_markdown, variant_settings
-from sb3_hyper.experiments.results import KEYS, merge_rows, read_rows
+from sb3_hyper.experiments.results import merge_rows, read_results
 from sb3_hyper.experiments.studies import Study, StudyError, load_study, study_names
 from sb3_hyper.experiments.workspace import Workspace
 
@@ -181,15 +181,19 @@ def merge_results(args: argparse.Namespace, console: Console) -> int:
     """Bring rows from other machines in."""
     study: Study = load_study(args.name)
     target = results_file(args, study)
-    for path in args.files:
+    definitions = {run.key: run.definition for run in study.runs()}
+    results = {path: [result for result in read_results(path) if result.study == study.name] for path in args.files}
+    for path, runs in results.items():
         if not path.is_file():
-            raise StudyError(f"There is no file {path}")
-        rows = [row for row in read_rows(path) if row["study"] == study.name]
-        definitions: dict[tuple[str, ...], str] = {run.key: run.definition for run in study.runs()}
-        for row in rows:
-            key = tuple(row[name] for name in KEYS[:-1])
-            if definitions.get(key) != row["definition"]:
-                raise StudyError(f"{path} holds {', '.join(key)} of another definition of the study: nothing was merged")
+            raise StudyError(f"There is no file {path}: nothing was merged")
+        for run in runs:
+            where = f"{path} holds {', '.join(run.key)}"
+            if definitions.get(run.key) != run.definition:
+                raise StudyError(f"{where} of another definition of the study: nothing was merged")
+            if not study.is_whole(run.algorithm, run.steps):
+                raise StudyError(f"{where} without its last evaluations: nothing was merged")
+    for path, runs in results.items():
+        rows = [row for run in runs for row in run.rows()]
         console.print(f"{path}: {merge_rows(target, rows)} new rows of {len(rows)}")
     return 0
 

@@ -90,6 +90,16 @@ def test_rows_of_another_definition_are_not_merged(study, tmp_path, capsys):
     assert not (tmp_path / "results" / "toy.csv").exists()
 
 
+def test_of_files_that_do_not_all_fit_none_is_merged(study, tmp_path, capsys):
+    whole, part = tmp_path / "whole.csv", tmp_path / "part.csv"
+    rows = list(rows_of(study))
+    merge_rows(whole, rows[:2])
+    merge_rows(part, rows[2:3])
+    assert call("merge", study, whole, part, folder=tmp_path) == 2
+    assert "mlp, Pendulum-v1, 1 without its last evaluations: nothing was merged" in capsys.readouterr().err
+    assert not (tmp_path / "results" / "toy.csv").exists()
+
+
 def test_wrong_use_ends_with_2_and_says_why(study, tmp_path, capsys):
     assert call("status", "nothing", folder=tmp_path) == 2
     assert "There is no study 'nothing'. Known: " in capsys.readouterr().err

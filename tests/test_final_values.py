@@ -6,8 +6,9 @@ import pytest
 import torch as th
 from stable_baselines3 import TD3
 
-from benchmarks import final_values
+from benchmarks import final_values, rows
 from sb3_hyper import HyperTD3Policy
+from sb3_hyper.experiments.studies import load_study
 
 
 def test_a_model_is_measured_in_its_own_episodes(tmp_path, monkeypatch):
@@ -49,3 +50,12 @@ def test_episodes_that_are_too_short_are_named(tmp_path):
     model.save(tmp_path / "model.zip")
     with pytest.raises(ValueError, match="Pendulum-v1 ends before the last 459 steps"):
         final_values.measure(tmp_path / "model.zip", "td3", "Pendulum-v1")
+
+
+def test_a_value_that_is_not_finite_has_its_place_in_the_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(final_values, "RESULTS", tmp_path)
+    study = load_study("sac-100k")
+    numbers = {"return": "-0.2", "policy_return": "1.6", "value": "inf", "value_of_random_actions": "nan"}
+    row = {"variant": "mlp", "environment": "Hopper-v5", "seed": "0", "which": "last", "step": "9", "parameter_gradient": "1"}
+    rows.write(final_values.file_of("sac-100k"), [row | numbers])
+    assert "| last, 9 steps | 0 | 2 | inf | nan | 1 |" in final_values.table(study)

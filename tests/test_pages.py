@@ -1,11 +1,13 @@
 """The pages in docs/results follow from the rows in benchmarks/results."""
 
+import re
+
 import pytest
 from matplotlib.image import imread
 
 from benchmarks import pages
 from benchmarks.images import IMAGES, fingerprint, save_all, source_of
-from sb3_hyper.experiments.studies import load_study
+from sb3_hyper.experiments.studies import StudyError, load_study
 
 PAGES = sorted(path for path in pages.PAGES.glob("*.md") if path.name != "index.md")
 
@@ -41,6 +43,14 @@ def test_a_figure_is_drawn_from_the_rows(tmp_path):
         assert source_of(path) == source_of(IMAGES / path.name)
         assert source_of(path) != fingerprint([])
         assert imread(path)[..., 3].min() == 1  # opaque
+
+
+def test_rows_of_another_definition_make_no_page(tmp_path, monkeypatch):
+    text = (pages.RESULTS / "sac-100k.csv").read_text(encoding="utf-8")
+    (tmp_path / "sac-100k.csv").write_text(re.sub(r",[0-9a-f]{8},", ",00000000,", text), encoding="utf-8")
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
+    with pytest.raises(StudyError, match="another definition"):
+        pages.tables(load_study("sac-100k"))
 
 
 def test_rows_that_change_make_a_page_stale(tmp_path, monkeypatch):

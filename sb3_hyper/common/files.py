@@ -28,6 +28,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield Path(name)
         os.chmod(name, 0o644)  # a temporary file is private, a result is not
+        _sync(name)  # or a power cut may leave a file without content in its place
         os.replace(name, path)
     except BaseException:
         os.unlink(name)
@@ -72,8 +73,12 @@ def sync(folder: str | os.PathLike[str]) -> None:
     :param folder: A folder of files.
     """
     for path in (*Path(folder).iterdir(), Path(folder)):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _sync(path)
+
+
+def _sync(path: str | os.PathLike[str]) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -132,10 +132,8 @@ def _pictures(runs: StudyRuns) -> Iterator[Picture]:
     )
     for variants, part in parts(started):
         yield picture("Return against steps", caption, study_plots.learning_curves(runs, variants), part)
-    caption += (
-        " Processor time of training and evaluating: what a clock shows for one thread on a machine that does nothing else."
-    )
-    for variants, part in parts(started):
+    caption += f" Processor time of training and evaluating, work on a GPU left out, of runs on {runs.processor}."
+    for variants, part in parts([variant for variant in started if study.times and runs.timed(runs.all(variant))]):
         yield picture("Return against time", caption, study_plots.learning_curves(runs, variants, "time"), part)
     comparable = runs.comparable()
     if not comparable:

@@ -54,6 +54,11 @@ class RunResult:
     processor: str = ""
 
     @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What names the run."""
+        return self.study, self.variant, self.environment, str(self.seed)
+
+    @property
     def curve(self) -> np.ndarray:
         """Mean return of each evaluation, ``(n_evaluations,)``."""
         return self.returns.mean(axis=1)
@@ -87,8 +92,12 @@ def read_rows(path: str | Path) -> list[Row]:
         if missing:
             raise ValueError(f"{path} holds no results of studies: columns {', '.join(sorted(missing))} are missing")
         rows = list(reader)
+    lines: dict[tuple[str, ...], int] = {}
     for line, row in enumerate(rows, start=2):
         _check(row, f"{path}, line {line}")
+        key = tuple(row[name] for name in KEYS)
+        if lines.setdefault(key, line) != line:
+            raise ValueError(f"{path}, line {line}: {', '.join(key)} is there already, in line {lines[key]}")
     return rows
 
 
@@ -118,6 +127,10 @@ def _run(rows: Sequence[Row]) -> RunResult:
     rows = sorted(rows, key=lambda row: int(row["step"]))
     first = rows[0]
     columns = [name for name in first if name.startswith("return_") and first[name]]
+    for row in rows:
+        if len(_returns(row)) != len(columns):
+            where = ", ".join(row[key] for key in KEYS)
+            raise ValueError(f"{where}: {len(_returns(row))} episodes, where the run's first evaluation has {len(columns)}")
     return RunResult(
         study=first["study"],
         variant=first["variant"],

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-Statistic = Callable[[np.ndarray], np.ndarray | float]
+# runs of each task, ``(n_runs, ...)`` -> ``(...)``
+Statistic = Callable[[Sequence[np.ndarray]], np.ndarray | float]
 
 N_NUMBERS_AT_ONCE = 4_000_000  # of resampled scores: 32 MB
 
@@ -22,18 +23,26 @@ COVERAGE = {2: 0.50, 3: 0.75, 4: 0.79, 5: 0.83, 10: 0.90}
 COVERS = "too narrow where seeds are few: they hold the truth in about half of all cases with 2, in three quarters with 3"
 
 
-def interquartile_mean(scores: np.ndarray) -> np.ndarray | float:
+def interquartile_mean(scores: Sequence[np.ndarray]) -> np.ndarray | float:
     """
-    Mean of the middle half: the ``n // 4`` lowest and the ``n // 4`` highest scores are left out.
+    Mean of the middle half of all runs' scores.
 
-    :param scores: ``(n_runs, ...)``
+    Every task weighs the same, and its runs share that weight, so a task with more seeds does not count for more. What is
+    left out is a quarter of the weight at either end, fractions of a run included. With equally many runs per task, in
+    all a multiple of four, this is the trimmed mean of rliable.
+
+    :param scores: One array ``(n_runs, ...)`` per task, comparable between tasks; numbers of runs may differ.
     :return: ``(...)``
     """
-    scores = _not_empty(scores, "scores")
-    n_cut = len(scores) // 4
-    middle = np.sort(scores, axis=0)[n_cut : len(scores) - n_cut].mean(axis=0)
+    scores = _tasks(scores)
+    weights = np.concatenate([np.full(len(task), 1 / (len(task) * len(scores))) for task in scores])
+    pooled = np.concatenate(scores)
+    order = np.argsort(pooled, axis=0)
+    ends = np.cumsum(weights[order], axis=0)
+    inside = np.clip(ends, 0.25, 0.75) - np.clip(ends - weights[order], 0.25, 0.75)
+    middle = 2 * (inside * np.take_along_axis(pooled, order, axis=0)).sum(axis=0)
     # sorting puts what is not a number at the end, where it would be cut off
-    return np.where(np.isnan(scores).any(axis=0), np.nan, middle)[()]
+    return np.where(np.isnan(pooled).any(axis=0), np.nan, middle)[()]
 
 
 def stratified_bootstrap(
@@ -52,24 +61,22 @@ def stratified_bootstrap(
     narrow, since the spread within ``n`` runs is ``sqrt((n - 1) / n)`` of the true one on average.
 
     :param scores: One array ``(n_runs, ...)`` per task; numbers of runs may differ. Runs are drawn whole.
-    :param statistic: Maps the runs of all tasks, ``(n_all_runs, n, ...)``, to their statistic by reducing the first
-        axis: ``(n, ...)``. ``n`` resamples are given at once; those of the first task come first.
+    :param statistic: Maps the runs of each task, ``(n_runs, n, ...)``, to their statistic by reducing the first axis:
+        ``(n, ...)``. ``n`` resamples are given at once.
     :param n_resamples: How many resamples are drawn. More: ends of the interval that depend less on chance.
     :param confidence: Probability that the interval holds the true value.
     :param rng: Source of randomness.
     :return: Lower and upper end, each of the shape of the statistic.
     """
-    if not len(scores):
-        raise ValueError("scores is empty: there is nothing to resample")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
-    scores = [_not_empty(task, f"scores[{index}]") for index, task in enumerate(scores)]
+    scores = _tasks(scores)
     n_at_once = max(1, N_NUMBERS_AT_ONCE // sum(task.size for task in scores))
     values = []
     for start in range(0, n_resamples, n_at_once):
         n = min(n_at_once, n_resamples - start)
         drawn = [task[rng.integers(len(task), size=(len(task), n))] for task in scores]  # (n_runs, n, ...)
-        values.append(statistic(np.concatenate(drawn)))
+        values.append(statistic(drawn))
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.concatenate(values), [tail, 1 - tail], axis=0)
     return low, high
@@ -151,14 +158,11 @@ def improvement_interval(
     :param rng: Source of randomness.
     :return: Lower and upper end.
     """
-    both = [*scores_x, *scores_y]
-    ends = np.cumsum([len(task) for task in both])[:-1]
 
-    def statistic(runs: np.ndarray) -> np.ndarray | float:
-        tasks = np.split(runs, ends)
+    def statistic(tasks: Sequence[np.ndarray]) -> np.ndarray | float:
         return probability_of_improvement(tasks[: len(scores_x)], tasks[len(scores_x) :])
 
-    return stratified_bootstrap(both, statistic, n_resamples, confidence, rng=rng)
+    return stratified_bootstrap([*scores_x, *scores_y], statistic, n_resamples, confidence, rng=rng)
 
 
 def shortfall(curve: np.ndarray) -> float:
@@ -174,17 +178,18 @@ def shortfall(curve: np.ndarray) -> float:
 
 def performance_profile(scores: Sequence[np.ndarray], thresholds: np.ndarray) -> np.ndarray:
     """
-    Share of runs above each threshold. The runs of all tasks are pooled, so each run counts the same.
+    Share of runs above each threshold, the mean over tasks: every task counts the same.
 
-    :param scores: One array ``(n_runs, ...)`` per task, comparable between tasks.
+    :param scores: One array ``(n_runs, ...)`` per task, comparable between tasks; numbers of runs may differ.
     :param thresholds: ``(n_thresholds,)``
     :return: ``(..., n_thresholds)``
     """
-    if not len(scores):
-        raise ValueError("scores is empty")
-    pooled = np.concatenate([_not_empty(task, f"scores[{index}]") for index, task in enumerate(scores)])
-    shares = (pooled[..., None] > np.asarray(thresholds)).mean(axis=0)
-    return np.where(np.isnan(pooled).any(axis=0)[..., None], np.nan, shares)
+
+    def shares(runs: np.ndarray) -> np.ndarray:
+        above = (runs[..., None] > np.asarray(thresholds)).mean(axis=0)
+        return np.where(np.isnan(runs).any(axis=0)[..., None], np.nan, above)
+
+    return np.mean([shares(runs) for runs in _tasks(scores)], axis=0)
 
 
 def steps_to_reach(steps: np.ndarray, curve: np.ndarray, target: float) -> float:
@@ -245,6 +250,12 @@ def normalise(scores: np.ndarray, low: float, high: float) -> np.ndarray:
     if not high > low:
         raise ValueError(f"high must be above low, got low = {low} and high = {high}")
     return (np.asarray(scores, dtype=float) - low) / (high - low)
+
+
+def _tasks(scores: Sequence[np.ndarray]) -> list[np.ndarray]:
+    if not len(scores):
+        raise ValueError("scores is empty: at least one task is needed")
+    return [_not_empty(task, f"scores[{index}]") for index, task in enumerate(scores)]
 
 
 def _not_empty(values: np.ndarray, name: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -93,6 +94,7 @@ class Study(BaseModel):
     eval_freq: PositiveInt = 5000
     eval_episodes: PositiveInt = 10
     threads: PositiveInt = 1
+    times: bool = Field(default=True, description="whether times tell of training; not so where callbacks measure at length")
     baseline: str
     variants: dict[str, Variant] = Field(min_length=1)
 
@@ -133,12 +135,15 @@ class Study(BaseModel):
                     "gym_packages names packages that register more"
                 )
 
-    def is_last(self, step: int) -> bool:
+    def is_whole(self, algo: str, steps: Sequence[int] | np.ndarray) -> bool:
         """
-        :param step: Environment steps at an evaluation.
-        :return: Whether there is no evaluation after it. (With many environments, steps are not multiples of eval_freq.)
+        :param algo: rl-zoo3's name of a run's algorithm.
+        :param steps: Environment steps at its evaluations.
+        :return: Whether these are all evaluations of a run. (With many environments, steps are not multiples of eval_freq.)
         """
-        return step > self.steps - self.eval_freq
+        # an iteration of a meta-learner may pass several steps at which it would be evaluated
+        at_least = 1 if algo in META_ALGORITHMS else self.steps // self.eval_freq
+        return len(steps) >= at_least and max(steps) > self.steps - self.eval_freq
 
     def only(
         self, variants: Sequence[str] | None = None, environments: Sequence[str] | None = None, seeds: int | None = None

@@ -55,15 +55,19 @@ def learning_curves(runs: StudyRuns, variants: Sequence[str], against: Literal["
 
     :param runs: The runs of a study.
     :param variants: The variants to draw.
-    :param against: What to draw against; time is processor time, which does not depend on what else the machine did.
+    :param against: What to draw against; time is processor time, which does not depend on what else the machine did, of the
+        runs on the processor that most runs were made on.
     :return: The figure.
     """
-    environments = [name for name in runs.study.environments if any(runs.drawn(variant, name) for variant in variants)]
+    cells = {(variant, name): runs.drawn(variant, name) for variant in variants for name in runs.study.environments}
+    if against == "time":
+        cells = {key: runs.timed(cell) for key, cell in cells.items()}
+    environments = [name for name in runs.study.environments if any(cells[variant, name] for variant in variants)]
+    variants = [variant for variant in variants if any(cells[variant, name] for name in environments)]
     n_columns = 2 if len(environments) in (2, 4) else min(3, len(environments))
     n_rows = -(-len(environments) // n_columns)
     figure = Figure(figsize=(9.0 if n_columns > 1 else 6.4, 2.6 * n_rows + 0.8), layout="constrained")
     panels = figure.subplots(n_rows, n_columns, squeeze=False).flat
-    cells = {(variant, name): runs.drawn(variant, name) for variant in variants for name in environments}
     unit, seconds = _time_unit([run for cell in cells.values() for run in cell])
     for index, (environment, axes) in enumerate(itertools.zip_longest(environments, panels)):
         if environment is None:
@@ -121,7 +125,7 @@ def profile(runs: StudyRuns, variants: Sequence[str]) -> Figure:
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
     for variant, tasks in scores.items():
-        _draw(axes, thresholds, tasks, lambda pooled: performance_profile([pooled], thresholds), styles(runs)[variant])
+        _draw(axes, thresholds, tasks, lambda scores: performance_profile(scores, thresholds), styles(runs)[variant])
     finish(axes, "Normalised final score τ", "Share of runs above τ")
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1))

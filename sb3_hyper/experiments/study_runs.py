@@ -1,5 +1,6 @@
 """The runs of a study, cell by cell, and their scores on a scale that environments share."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -36,15 +37,15 @@ def estimate(tasks: Sequence[np.ndarray], statistic: Statistic) -> Estimate:
     :param statistic: As in :func:`~sb3_hyper.experiments.statistics.stratified_bootstrap`.
     :return: The statistic and its interval, the same ones each time.
     """
-    value = np.asarray(statistic(np.concatenate(tasks)))
+    value = np.asarray(statistic(tasks))
     if all(len(task) < 2 for task in tasks):
         return Estimate(value, np.full(value.shape, np.nan), np.full(value.shape, np.nan))
     return Estimate(value, *stratified_bootstrap(tasks, statistic, rng=np.random.default_rng(0)))
 
 
-def mean(scores: np.ndarray) -> np.ndarray:
-    """``(n_runs, ...)`` -> ``(...)``"""
-    return np.mean(scores, axis=0)
+def mean(tasks: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean over tasks of the mean over runs: ``(n_runs, ...)`` each -> ``(...)``."""
+    return np.mean([np.mean(runs, axis=0) for runs in tasks], axis=0)
 
 
 def final(run: RunResult) -> float:
@@ -96,16 +97,16 @@ class StudyRuns:
         """
         :param variant: Name of a variant; None for all.
         :param environment: Id of an environment; None for all.
-        :return: The runs that got to their last evaluation.
+        :return: The runs whose evaluations are all there.
         """
         return [run for run in self.all(variant, environment) if self.is_finished(run)]
 
     def is_finished(self, run: RunResult) -> bool:
         """
         :param run: A run of the study.
-        :return: Whether it got to its last evaluation.
+        :return: Whether all its evaluations are there.
         """
-        return self.study.is_last(int(run.steps[-1]))
+        return self.study.is_whole(run.algorithm, run.steps)
 
     def drawn(self, variant: str, environment: str) -> list[RunResult]:
         """
@@ -114,6 +115,19 @@ class StudyRuns:
         :return: The runs that a learning curve is drawn from: the finished ones; if there are none, what there is.
         """
         return self.finished(variant, environment) or self.all(variant, environment)
+
+    @property
+    def processor(self) -> str:
+        """What most runs were made on. Times of other processors are not comparable with theirs."""
+        numbers = Counter(run.processor for run in self.all())
+        return max(numbers, key=lambda name: numbers[name], default="")
+
+    def timed(self, runs: Iterable[RunResult]) -> list[RunResult]:
+        """
+        :param runs: Runs of the study.
+        :return: Those whose times are comparable: the ones made on :attr:`processor`.
+        """
+        return [run for run in runs if run.processor == self.processor]
 
     def scores(self, score: Score, variant: str, environment: str) -> np.ndarray:
         """

@@ -121,7 +121,7 @@ def scores(runs: StudyRuns) -> Table:
         highest = score(lambda run: highest_score(run.curve))
         return (
             interval(estimate([score(final)], mean)),
-            _numbers("{} ± {}" if len(highest) > 1 else "{}", highest.mean(), highest.std()),
+            _numbers("{} ± {}" if len(highest) > 1 else "{}", highest.mean(), highest.std(ddof=1) if len(highest) > 1 else 0),
             interval(estimate([score(area)], mean)),
             _numbers("{}", score(lambda run: shortfall(run.curve)).mean()),
         )
@@ -150,24 +150,32 @@ def pace(runs: StudyRuns) -> Table:
         if len(target) and target.mean() > runs.random_returns.get(environment, -np.inf):
             reach = _reach(runs.finished(variant, environment), target.mean())
 
-        def cost(seconds: Score) -> str:
-            median = np.median(runs.scores(seconds, variant, environment))
-            reference = runs.scores(seconds, baseline, environment)
-            ratio = f"{median / np.median(reference):.2f} {TIMES}" if len(reference) else NONE
-            return _numbers("{} ", float(median)) + f"({ratio})"
+        def times(name: str, seconds: Score) -> list[float]:
+            return [seconds(run) for run in runs.timed(runs.finished(name, environment))]
 
-        return reach, cost(_seconds), cost(_cpu_seconds)
+        def cost(seconds: Score) -> str:
+            own, reference = times(variant, seconds), times(baseline, seconds)
+            if not own:
+                return NONE
+            ratio = f"{np.median(own) / np.median(reference):.2f} {TIMES}" if reference else NONE
+            return _numbers("{} ", float(np.median(own))) + f"({ratio})"
+
+        return reach, *((cost(_seconds), cost(_cpu_seconds)) if runs.study.times else ())
 
     label = runs.study.variants[runs.study.baseline].label
     caption = (
         f"Steps after which the learning curve first reaches the mean final score of {label}: median over seeds, and how "
-        "many of them got there (one that did not counts as later than all others); none if that score is no better than "
-        "random actions'. Seconds per 1000 steps, training and "
-        f"evaluating, and their ratio to {label}: median over seeds. Wall-clock time depends on what else the machine did, "
-        "processor time less so; it leaves out work on a GPU. " + _behind(runs)
+        "many of them got there, be it with a single evaluation (one that did not counts as later than all others); none if "
+        "that score is no better than random actions'. "
     )
-    header = ("Environment", "Variant", "Seeds", "Steps to baseline", "Seconds / 1000 steps", "Processor seconds")
-    return Table("pace", "Pace", caption, header, list(_rows(runs, row)), n_names=2)
+    header: tuple[str, ...] = ("Environment", "Variant", "Seeds", "Steps to baseline")
+    if runs.study.times:
+        header += ("Seconds / 1000 steps", "Processor seconds")
+        caption += (
+            f"Seconds per 1000 steps, training and evaluating, and their ratio to {label}: median over seeds. Wall-clock time "
+            f"depends on what else the machine did, processor time less so; it leaves out work on a GPU.{_timed(runs)} "
+        )
+    return Table("pace", "Pace", caption + _behind(runs), header, list(_rows(runs, row)), n_names=2)
 
 
 def aggregates(runs: StudyRuns) -> Table:
@@ -184,8 +192,9 @@ def aggregates(runs: StudyRuns) -> Table:
         rows.append((runs.study.variants[variant].label, n_runs, *cells, better))
     places = count([len(environments)], "environment")
     caption = (
-        f"Interquartile means (IQM) of normalised scores, the runs of {places} pooled "
-        f"({', '.join(environments)}; {runs.n_seeds(runs.comparable(), environments)} each), and the probability that a "
+        f"Interquartile means (IQM) of normalised scores, the runs of {places} taken together "
+        f"({', '.join(environments)}; {runs.n_seeds(runs.comparable(), environments)} each), every environment with the same "
+        "weight, however many runs it has, and the probability that a "
         "run's final score is above the baseline's; 95 % stratified bootstrap intervals (without width where "
         "in each environment all runs or none are better, however few there are). " + missing(runs)
     )
@@ -248,6 +257,13 @@ def _rows(runs: StudyRuns, row: Callable[[str, str], tuple[str, ...]]) -> Iterat
 
 def _behind(runs: StudyRuns) -> str:
     return f"Each row: {runs.n_seeds()}."
+
+
+def _timed(runs: StudyRuns) -> str:
+    n_others = len(runs.finished()) - len(runs.timed(runs.finished()))
+    if not n_others:
+        return ""
+    return f" Times are those of runs on {runs.processor}; {count([n_others], 'run')} on other processors have none here."
 
 
 def _seconds(run: RunResult) -> float:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,7 +207,7 @@ class Workspace:
         :return: The runs that are in the results, and what those that are not finished have so far.
         """
         there = [result for result in read_results(self.results) if len(result.steps)]
-        keys = {(result.study, result.variant, result.environment, str(result.seed)) for result in there}
+        keys = {result.key for result in there}
         started = [run for run in self.study.runs() if run.key not in keys and self.progress(run) is not None]
         return there + [result for run in started if len((result := self.result(run)).steps)]
 
@@ -217,19 +217,13 @@ class Workspace:
         :raises StudyError: If the results hold rows of another definition.
         """
         runs: dict[tuple[str, ...], Run] = {run.key: run for run in self.study.runs()}
-        last, numbers = set(), Counter[tuple[str, ...]]()
+        steps = defaultdict[tuple[str, ...], list[int]](list)
         for row in read_rows(self.results):
             key = tuple(row[name] for name in KEYS[:-1])
             if key in runs and runs[key].definition != row["definition"]:
                 raise StudyError(f"{self.results} holds {', '.join(key)} of another definition: {ANOTHER_DEFINITION}")
-            numbers[key] += 1
-            if self.study.is_last(int(row["step"])):
-                last.add(key)
-        # an iteration of a meta-learner may pass several steps at which it would be evaluated
-        at_least = {
-            key: 1 if run.algo in META_ALGORITHMS else self.study.steps // self.study.eval_freq for key, run in runs.items()
-        }
-        return {key for key in last if numbers[key] >= at_least.get(key, 1)}
+            steps[key].append(int(row["step"]))
+        return {key for key, run in runs.items() if self.study.is_whole(run.algo, steps[key])}
 
     def collect(self) -> int:
         """

@@ -59,6 +59,21 @@ def test_runs_with_fewer_episodes_fit_beside_others(tmp_path):
     assert [run.returns.shape for run in read_results(tmp_path / "r.csv")] == [(2, 2), (2, 1)]
 
 
+def test_evaluations_of_one_run_have_equally_many_episodes(tmp_path):
+    first, second = result().rows()
+    merge_rows(tmp_path / "r.csv", [first, second | {"return_1": ""}])
+    with pytest.raises(ValueError, match="s, v, E-v1, 0, 20: 1 episodes, where the run's first evaluation has 2"):
+        read_results(tmp_path / "r.csv")
+
+
+def test_an_evaluation_that_is_there_twice_is_refused(tmp_path):
+    path = tmp_path / "r.csv"
+    merge_rows(path, result().rows())
+    path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
+    with pytest.raises(ValueError, match="line 4: s, v, E-v1, 0, 10 is there already, in line 2"):
+        read_rows(path)
+
+
 def test_a_missing_file_holds_no_rows(tmp_path):
     assert read_rows(tmp_path / "none.csv") == []
 

@@ -27,23 +27,32 @@ def rng():
     return np.random.default_rng(0)
 
 
-def mean(scores):
-    return scores.mean(axis=0)
+def mean(tasks):
+    return np.concatenate(tasks).mean(axis=0)
 
 
-@pytest.mark.parametrize("n_runs", range(1, 14))
-def test_interquartile_mean_is_scipys_trimmed_mean(rng, n_runs):
-    scores = rng.standard_cauchy(size=(n_runs, 3, 2))
-    np.testing.assert_allclose(interquartile_mean(scores), scipy.stats.trim_mean(scores, 0.25, axis=0))
+@pytest.mark.parametrize(("n_tasks", "n_runs"), [(1, 4), (1, 12), (2, 2), (2, 6), (4, 1), (4, 5)])
+def test_interquartile_mean_is_scipys_trimmed_mean(rng, n_tasks, n_runs):
+    scores = rng.standard_cauchy(size=(n_tasks, n_runs, 3, 2))
+    expected = scipy.stats.trim_mean(scores.reshape(n_tasks * n_runs, 3, 2), 0.25, axis=0)
+    np.testing.assert_allclose(interquartile_mean(list(scores)), expected)
+
+
+@pytest.mark.parametrize("n_runs", [[1], [3], [2, 1], [5, 1, 3], [2, 2, 1, 1], [1, 4]])
+def test_interquartile_mean_weighs_tasks_equally_whatever_their_numbers_of_runs(rng, n_runs):
+    """As if each task's runs were copied until all tasks have equally many, and all of them a multiple of four."""
+    scores = [rng.standard_cauchy(size=n) for n in n_runs]
+    copies = np.concatenate([np.repeat(task, 4 * math.lcm(*n_runs) // len(task)) for task in scores])
+    assert interquartile_mean(scores) == pytest.approx(scipy.stats.trim_mean(copies, 0.25))
 
 
 def test_interquartile_mean_ignores_one_run_of_four_at_either_end():
-    assert interquartile_mean([1e9, 1, 3, -1e9]) == 2
+    assert interquartile_mean([[1e9, 1, 3, -1e9]]) == 2
 
 
 def test_a_diverged_run_is_not_cut_off_as_if_it_were_the_best():
-    assert math.isnan(interquartile_mean([1, 2, 3, math.nan]))
-    np.testing.assert_array_equal(interquartile_mean([[1, 2], [1, math.nan]]), [1, math.nan])
+    assert math.isnan(interquartile_mean([[1, 2, 3, math.nan]]))
+    np.testing.assert_array_equal(interquartile_mean([[[1, 2], [1, math.nan]]]), [1, math.nan])
 
 
 def test_area_under_the_curve_weighs_by_the_time_between_evaluations():
@@ -80,8 +89,9 @@ def test_probability_of_improvement_is_the_mann_whitney_statistic(rng):
 
 
 def test_performance_profile_counts_runs_above_each_threshold():
-    scores = [np.array([1, 2, 3]), np.array([4])]
-    np.testing.assert_array_equal(performance_profile(scores, np.array([0, 1, 2.5, 4])), [1, 0.75, 0.5, 0])
+    scores = [np.array([1, 2, 3, 4]), np.array([4])]
+    # of the first task 1, 3/4, 2/4 and 0; of the second one all, until 4
+    np.testing.assert_array_equal(performance_profile(scores, np.array([0, 1, 2.5, 4])), [1, 0.875, 0.75, 0])
 
 
 @pytest.mark.parametrize(
@@ -164,9 +174,9 @@ def test_resamples_that_do_not_fit_into_memory_come_in_parts(rng, monkeypatch):
     monkeypatch.setattr(statistics, "N_NUMBERS_AT_ONCE", 100)
     sizes = []
 
-    def statistic(runs):
-        sizes.append(runs.shape[1])
-        return runs.mean(axis=0)
+    def statistic(tasks):
+        sizes.append(tasks[0].shape[1])
+        return mean(tasks)
 
     stratified_bootstrap([np.arange(10.0)], statistic, n_resamples=25, rng=rng)
     assert sizes == [10, 10, 5]

@@ -74,6 +74,14 @@ def test_time_ends_where_the_fastest_run_ends():
     assert y[-1] == pytest.approx((5 + 2) / 2)
 
 
+def test_times_of_other_processors_are_not_drawn():
+    results = [make_run("base", "A-v0", 0, range(6)), make_run("base", "A-v0", 1, range(6), seconds=99, processor="slow")]
+    results += [make_run("new", "B-v0", 0, range(6), processor="slow")]
+    figure = study_plots.learning_curves(runs_of([*results, make_run("base", "A-v0", 2, range(6))]), ["base", "new"], "time")
+    assert [axes.get_title(loc="left") for axes in panels(figure)] == ["A-v0"]
+    assert legend(figure) == ["Base (2 seeds)"]
+
+
 @pytest.mark.parametrize(("seconds", "unit"), [(1, "seconds"), (60, "minutes"), (3600, "hours")])
 def test_time_has_a_unit_that_suits_it(seconds, unit):
     runs = runs_of([make_run("base", "A-v0", 0, range(6), seconds=seconds)])
@@ -88,9 +96,9 @@ def test_runs_that_never_meet_in_time_draw_nothing():
 
 def test_sample_efficiency_is_the_interquartile_mean_of_all_runs():
     axes = study_plots.sample_efficiency(runs_of(both_everywhere()), ["base", "new"]).axes[0]
-    # at the end: 50 / 35, 60 / 35 and 1; 60 / 35 and 2
+    # at the end: 50 / 35 and 60 / 35, a quarter each, and 1, one half; 60 / 35 and 2
     base, new = (line.get_ydata()[-1] for line in axes.lines[1:])
-    assert base == pytest.approx((50 / 35 + 60 / 35 + 1) / 3)
+    assert base == pytest.approx((50 / 35 + 1) / 2)
     assert new == pytest.approx((60 / 35 + 2) / 2)
 
 
@@ -100,8 +108,8 @@ def test_a_profile_falls_from_all_runs_to_none():
     assert thresholds[0] == 0
     assert shares[0] == 1
     assert shares[-1] == 0
-    # 30 / 35 < 0.95 < 1 < 40 / 35
-    assert np.interp(0.95, thresholds, shares) == pytest.approx(2 / 3)
+    # 30 / 35 < 0.95 < 40 / 35 in the one environment, 0.95 < 1 in the other
+    assert np.interp(0.95, thresholds, shares) == pytest.approx(3 / 4)
 
 
 def test_improvement_has_one_row_per_variant():

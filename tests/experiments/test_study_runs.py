@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import math
 from pathlib import Path
 
@@ -44,6 +45,25 @@ def test_a_run_is_finished_when_no_evaluation_is_to_come():
 def test_a_run_may_end_between_two_evaluations():
     assert len(runs_of([make_run("new", "A-v0", 0, [1] * 6)], steps=6500).finished()) == 1
     assert len(runs_of([make_run("new", "A-v0", 0, [1] * 6)], steps=7000).finished()) == 0
+
+
+def test_a_run_that_lacks_evaluations_is_not_finished():
+    run = make_run("new", "A-v0", 0, [1] * 6)
+    kept = [0, 1, 4, 5]
+    hole = dataclasses.replace(run, steps=run.steps[kept], returns=run.returns[kept])
+    assert len(runs_of([run]).finished()) == 1
+    assert len(runs_of([hole]).finished()) == 0
+
+
+def test_only_times_of_one_processor_are_compared():
+    fast, slow = (
+        [make_run("base", "A-v0", seed, [1] * 6) for seed in (0, 1)],
+        make_run("new", "A-v0", 0, [1] * 6, processor="x"),
+    )
+    runs = runs_of([slow, *fast])
+    assert runs.processor == "a processor"
+    assert [run.variant for run in runs.timed(runs.finished())] == ["base", "base"]
+    assert runs_of([]).processor == ""
 
 
 @pytest.mark.parametrize(

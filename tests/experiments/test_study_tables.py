@@ -24,7 +24,7 @@ def test_seeds_are_counted_by_cell():
 def test_scores_by_hand():
     rows = rows_of(tables_of(half_finished())["scores"])
     # final: means of 10 to 50 and of 20 to 60; highest: 50 and 60; area: 25 and 35
-    assert rows["A-v0", "Base"] == ("2", "35.0 [30.0, 40.0]", "55.0 ± 5.0", "30.0 [25.0, 35.0]", "0.00")
+    assert rows["A-v0", "Base"] == ("2", "35.0 [30.0, 40.0]", "55.0 ± 7.1", "30.0 [25.0, 35.0]", "0.00")
     assert rows["A-v0", "New"] == ("1", "54.0", "60.0", "48.0", "0.00")
     assert rows["B-v0", "Base"] == ("1", "100", "100", "90.0", "0.00")
     assert ("B-v0", "New") not in rows
@@ -44,6 +44,23 @@ def test_pace_by_hand():
     assert rows["A-v0", "New"] == ("1", "2.2k (1 of 1)", f"25.0 (2.50 {TIMES})", f"20.0 (2.50 {TIMES})")
 
 
+def test_times_of_other_processors_do_not_count():
+    slow = [make_run("base", "A-v0", 2, range(6), seconds=100.0, processor="slow")]
+    slow += [make_run("new", "B-v0", 0, [0] * 6, seconds=100.0, processor="slow")]
+    table = tables_of([*half_finished()[:4], *slow])["pace"]
+    assert rows_of(table)["A-v0", "Base"][2] == f"10.0 (1.00 {TIMES})"
+    assert rows_of(table)["B-v0", "New"][2:] == ("-", "-")
+    assert "those of runs on a processor; 2 runs on other processors have none here" in table.caption
+    assert "other processors" not in tables_of(half_finished())["pace"].caption
+
+
+def test_a_study_whose_times_are_not_those_of_training_has_none():
+    table = tables_of(half_finished(), times=False)["pace"]
+    assert table.header[-1] == "Steps to baseline"
+    assert rows_of(table)["A-v0", "New"] == ("1", "2.2k (1 of 1)")
+    assert "econds" not in table.caption
+
+
 def test_a_seed_that_never_gets_there_counts_as_late():
     low, high = (make_run("new", "A-v0", seed, [value] * 6) for seed, value in ((1, 0), (2, 100)))
     base = half_finished()
@@ -61,8 +78,8 @@ def test_without_the_baseline_there_is_nothing_to_compare_with():
 
 def test_aggregates_by_hand():
     rows = rows_of(tables_of(both_everywhere())["aggregates"])
-    # of 30 / 35, 40 / 35 and 1 nothing is cut off
-    assert rows["Base",][:2] == ("3", "1.00 [0.90, 1.10]")
+    # 30 / 35 and 40 / 35 weigh a quarter each, and are cut off; 1 weighs one half
+    assert rows["Base",][:2] == ("3", "1.00 [0.93, 1.07]")
     assert rows["Base",][3] == "-"
     # 54 / 35 and 400 / 200; areas 48 / 35 and (270 + 100) / 200
     assert rows["New",] == ("2", "1.77", "1.61", "1.00")
