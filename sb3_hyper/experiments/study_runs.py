@@ -127,7 +127,8 @@ class StudyRuns:
         :param runs: Runs of the study.
         :return: Those whose times are comparable: the ones made on :attr:`processor`.
         """
-        return [run for run in runs if run.processor == self.processor]
+        processor = self.processor
+        return [run for run in runs if run.processor == processor]
 
     def scores(self, score: Score, variant: str, environment: str) -> np.ndarray:
         """

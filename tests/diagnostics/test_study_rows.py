@@ -66,7 +66,7 @@ def test_distances_of_generated_weights_to_those_of_mlp_small(tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_finished_models_are_measured_once(tmp_path, monkeypatch):
+def test_models_of_complete_runs_are_measured_once(tmp_path, monkeypatch):
     folder = tmp_path / "mlp" / "Hopper-v5" / "seed-1" / "td3" / "Hopper-v5_1"
     folder.mkdir(parents=True)
     TD3("MlpPolicy", "Hopper-v5", learning_starts=1000).learn(20).save(folder / "Hopper-v5.zip")
@@ -74,6 +74,9 @@ def test_finished_models_are_measured_once(tmp_path, monkeypatch):
     monkeypatch.setattr(final_gradients, "N_STATES", 3)
     monkeypatch.setattr(final_gradients, "N_ACTIONS", 10)
     monkeypatch.setattr("sys.argv", ["final_gradients", str(tmp_path)])
+    final_gradients.main()
+    assert not rows.read(tmp_path / "rows.csv")
+    (folder / "complete").touch()
     final_gradients.main()
     found = rows.read(tmp_path / "rows.csv")
     assert [(row["variant"], row["seed"], row["step"], row["samples"]) for row in found] == [

@@ -56,10 +56,8 @@ def test_a_run_that_lacks_evaluations_is_not_finished():
 
 
 def test_only_times_of_one_processor_are_compared():
-    fast, slow = (
-        [make_run("base", "A-v0", seed, [1] * 6) for seed in (0, 1)],
-        make_run("new", "A-v0", 0, [1] * 6, processor="x"),
-    )
+    fast = [make_run("base", "A-v0", seed, [1] * 6) for seed in (0, 1)]
+    slow = make_run("new", "A-v0", 0, [1] * 6, processor="x")
     runs = runs_of([slow, *fast])
     assert runs.processor == "a processor"
     assert [run.variant for run in runs.timed(runs.finished())] == ["base", "base"]

@@ -30,6 +30,7 @@ from sb3_hyper.meta.maml.objectives import (
     likelihood_ratio,
 )
 from sb3_hyper.meta.maml.policies import HyperMAMLPolicy, MAMLPolicy
+from sb3_hyper.meta.maml.rates import rates_by_parameter
 from sb3_hyper.meta.maml.sampler import OnStep, Stopped, WorkerDied, obituary
 from sb3_hyper.meta.maml.trust_region import Judgement, trust_region_step
 from sb3_hyper.tasks.interface import Task, TaskSet
@@ -201,27 +202,9 @@ class MAML(TaskLearner):
         :return: The inner step, with a learning rate for each parameter.
         :raises ValueError: If a parameter has none.
         """
-        rate = self.inner_learning_rate
-        if rate == "auto":
-            rate = self.policy.default_inner_learning_rate
-        if isinstance(rate, str):
-            raise ValueError(f"inner_learning_rate must be a number, numbers by parameter or 'auto', got {rate!r}")
-        rates = rate if isinstance(rate, Mapping) else {"": float(rate)}
+        rate = self.policy.default_inner_learning_rate if self.inner_learning_rate == "auto" else self.inner_learning_rate
         names = [name for name, _ in self.policy.network.named_parameters()]
-        by_name = {}
-        for name in names:
-            fitting = [prefix for prefix in rates if name.startswith(prefix)]
-            if not fitting:
-                raise ValueError(f"inner_learning_rate has nothing for {name}; the key '' is for all that no other is for")
-            by_name[name] = float(rates[max(fitting, key=len)])
-            if not 0 <= by_name[name] < math.inf:
-                raise ValueError(f"inner_learning_rate must be a number that is not negative, got {by_name[name]} for {name}")
-        unused = [prefix for prefix in rates if not any(name.startswith(prefix) for name in names)]
-        if unused:
-            raise ValueError(
-                f"inner_learning_rate: no parameter begins with {', '.join(unused)}. There are {', '.join(names)}"
-            )
-        return InnerStep(by_name, self.order, uses_ratio=self.outer == "promp")
+        return InnerStep(rates_by_parameter(rate, names), self.order, uses_ratio=self.outer == "promp")
 
     def evaluator(self, context: th.Tensor | None) -> Evaluate:
         """
