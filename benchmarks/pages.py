@@ -11,7 +11,7 @@ With --check nothing is written; pages whose tables do not follow from the rows 
 import argparse
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -22,8 +22,8 @@ from benchmarks.images import IMAGES, save_all
 from sb3_hyper.common.files import replacing
 from sb3_hyper.experiments import study_plots
 from sb3_hyper.experiments.report import variant_settings
-from sb3_hyper.experiments.results import read_results
-from sb3_hyper.experiments.studies import Study, StudyError, load_study
+from sb3_hyper.experiments.results import results_of
+from sb3_hyper.experiments.studies import Study, load_study
 from sb3_hyper.experiments.study_runs import StudyRuns, count
 from sb3_hyper.experiments.study_tables import MARKDOWN, study_tables
 from sb3_hyper.experiments.update_noise import plot_populations, read_populations
@@ -49,12 +49,7 @@ def runs_of(study: Study) -> StudyRuns:
     :return: The runs in its rows.
     :raises StudyError: If rows are of another definition of the study.
     """
-    path = RESULTS / f"{study.name}.csv"
-    results, definitions = read_results(path), {run.key: run.definition for run in study.runs()}
-    for result in results:
-        if definitions.get(result.key, result.definition) != result.definition:
-            raise StudyError(f"{path} holds {', '.join(result.key)} of another definition of the study")
-    return StudyRuns(study, results)
+    return StudyRuns(study, results_of(study, RESULTS / f"{study.name}.csv"))
 
 
 def settings(study: Study) -> str:
@@ -107,19 +102,28 @@ def learning_figures(study: Study) -> dict[str, Figure]:
     runs = runs_of(study)
     there = [variant for variant in study.variants if runs.finished(variant)]
     drawn: dict[str, Figure] = {}
-    for number, group in enumerate(study_plots.groups(runs, there) if there else [], start=1):
-        name = f"{study.name}-{number}" if number > 1 else study.name
+    for name, group in named_groups(runs, there).items():
         drawn[f"{name}-steps"] = study_plots.learning_curves(runs, group)
         if study.times and any(runs.timed(runs.finished(variant)) for variant in group):
             drawn[f"{name}-time"] = study_plots.learning_curves(runs, group, "time")
     comparable = runs.comparable()
     if len(comparable) > 1 and len(runs.bounds()) > 1:
-        for number, group in enumerate(study_plots.groups(runs, comparable), start=1):
-            name = f"{study.name}-{number}" if number > 1 else study.name
+        for name, group in named_groups(runs, comparable).items():
             drawn[f"{name}-efficiency"] = study_plots.sample_efficiency(runs, group)
         others = [variant for variant in comparable if variant != study.baseline]
         drawn[f"{study.name}-improvement"] = study_plots.improvement(runs, others)
     return drawn
+
+
+def named_groups(runs: StudyRuns, variants: Sequence[str]) -> dict[str, list[str]]:
+    """
+    :param runs: The runs of a study.
+    :param variants: The variants to draw.
+    :return: Beginning of the figures' names -> variants that are drawn together.
+    """
+    groups = study_plots.groups(runs, variants) if variants else []
+    name = runs.study.name
+    return {f"{name}-{number}" if number > 1 else name: group for number, group in enumerate(groups, start=1)}
 
 
 def replicate(study: Study) -> str:

@@ -18,7 +18,7 @@ from sb3_hyper.experiments import diagnose, update_noise
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.report import make_report, tables_latex, tables_markdown, variant_settings
-from sb3_hyper.experiments.results import merge_rows, read_results
+from sb3_hyper.experiments.results import merge_rows, read_results, results_of
 from sb3_hyper.experiments.studies import Study, StudyError, load_study, study_names
 from sb3_hyper.experiments.workspace import Workspace
 
@@ -181,17 +181,18 @@ def merge_results(args: argparse.Namespace, console: Console) -> int:
     """Bring rows from other machines in."""
     study: Study = load_study(args.name)
     target = results_file(args, study)
-    definitions = {run.key: run.definition for run in study.runs()}
-    results = {path: [result for result in read_results(path) if result.study == study.name] for path in args.files}
-    for path, runs in results.items():
+    for path in args.files:
         if not path.is_file():
             raise StudyError(f"There is no file {path}: nothing was merged")
+    known = {run.key for run in study.runs()}
+    results = {path: results_of(study, path) for path in args.files}
+    for path, runs in results.items():
+        for run in read_results(path):
+            if run.study == study.name and run.key not in known:
+                raise StudyError(f"{path} holds {', '.join(run.key)}, which is no run of the study: nothing was merged")
         for run in runs:
-            where = f"{path} holds {', '.join(run.key)}"
-            if definitions.get(run.key) != run.definition:
-                raise StudyError(f"{where} of another definition of the study: nothing was merged")
             if not study.is_whole(run.algorithm, run.steps):
-                raise StudyError(f"{where} without its last evaluations: nothing was merged")
+                raise StudyError(f"{path} holds {', '.join(run.key)} without its last evaluations: nothing was merged")
     for path, runs in results.items():
         rows = [row for run in runs for row in run.rows()]
         console.print(f"{path}: {merge_rows(target, rows)} new rows of {len(rows)}")

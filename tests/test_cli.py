@@ -86,7 +86,15 @@ def test_rows_of_another_definition_are_not_merged(study, tmp_path, capsys):
     other = tmp_path / "other.csv"
     merge_rows(other, rows_of(study, definition="0" * 8))
     assert call("merge", study, other, folder=tmp_path) == 2
-    assert "another definition of the study: nothing was merged" in capsys.readouterr().err
+    assert "another definition of the study" in capsys.readouterr().err
+    assert not (tmp_path / "results" / "toy.csv").exists()
+
+
+def test_runs_that_the_study_does_not_have_are_not_merged(study, tmp_path, capsys):
+    rows = list(rows_of(study))
+    merge_rows(tmp_path / "other.csv", [*rows, rows[0] | {"variant": "slim"}])
+    assert call("merge", study, tmp_path / "other.csv", folder=tmp_path) == 2
+    assert "slim, Pendulum-v1, 0, which is no run of the study: nothing was merged" in capsys.readouterr().err
     assert not (tmp_path / "results" / "toy.csv").exists()
 
 

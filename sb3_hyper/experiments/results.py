@@ -9,11 +9,13 @@ import numpy as np
 from filelock import FileLock
 
 from sb3_hyper.common.files import write_csv
+from sb3_hyper.experiments.studies import Study, StudyError
 
 KEYS = ("study", "variant", "environment", "seed", "step")
 NUMBERS = ("study", "variant", "algorithm", "environment", "seed", "step", "seconds", "cpu_seconds")  # the returns follow
 ORIGIN = ("definition", "versions", "commit", "processor")
 FIXED = (*NUMBERS, *ORIGIN)
+ANOTHER_DEFINITION = "move it away, or give the changed study another name"
 
 Row = dict[str, str]
 
@@ -116,6 +118,7 @@ def read_results(path: str | Path) -> list[RunResult]:
     """
     :param path: The CSV file.
     :return: Its runs, in the order of the file.
+    :raises ValueError: If the file holds something else.
     """
     runs: dict[tuple[str, ...], list[Row]] = {}
     for row in read_rows(path):
@@ -123,14 +126,31 @@ def read_results(path: str | Path) -> list[RunResult]:
     return [_run(rows) for rows in runs.values()]
 
 
+def results_of(study: Study, path: str | Path) -> list[RunResult]:
+    """
+    :param study: A study.
+    :param path: The CSV file.
+    :return: Its runs that are named as runs of the study.
+    :raises StudyError: If one is of another definition of the study.
+    """
+    definitions = {run.key: run.definition for run in study.runs()}
+    results = [result for result in read_results(path) if result.key in definitions]
+    for result in results:
+        if result.definition != definitions[result.key]:
+            raise StudyError(f"{path} holds {', '.join(result.key)} of another definition of the study: {ANOTHER_DEFINITION}")
+    return results
+
+
 def _run(rows: Sequence[Row]) -> RunResult:
     rows = sorted(rows, key=lambda row: int(row["step"]))
     first = rows[0]
     columns = [name for name in first if name.startswith("return_") and first[name]]
     for row in rows:
+        where = ", ".join(row[key] for key in KEYS)
         if len(_returns(row)) != len(columns):
-            where = ", ".join(row[key] for key in KEYS)
             raise ValueError(f"{where}: {len(_returns(row))} episodes, where the run's first evaluation has {len(columns)}")
+        if row["definition"] != first["definition"]:
+            raise ValueError(f"{where}: of another definition than the run's first evaluation")
     return RunResult(
         study=first["study"],
         variant=first["variant"],

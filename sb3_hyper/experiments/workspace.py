@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,10 @@ from filelock import FileLock, Timeout
 from sb3_hyper.common.files import read_json, replacing, write_json
 from sb3_hyper.experiments.algorithms import META_ALGORITHMS
 from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE
-from sb3_hyper.experiments.results import KEYS, Row, RunResult, merge_rows, read_results, read_rows
+from sb3_hyper.experiments.results import ANOTHER_DEFINITION, Row, RunResult, merge_rows, results_of
 from sb3_hyper.experiments.studies import Run, Study, StudyError
 
 State = Literal["done", "failed", "running", "interrupted", "pending"]
-ANOTHER_DEFINITION = "move it away, or give the changed study another name"
 CRASHES = {-getattr(signal, name, 0) for name in ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV")}
 LOG_LINES = 30  # of a failed run's log, kept with the failure
 
@@ -206,7 +204,7 @@ class Workspace:
         """
         :return: The runs that are in the results, and what those that are not finished have so far.
         """
-        there = [result for result in read_results(self.results) if len(result.steps)]
+        there = results_of(self.study, self.results)
         keys = {result.key for result in there}
         started = [run for run in self.study.runs() if run.key not in keys and self.progress(run) is not None]
         return there + [result for run in started if len((result := self.result(run)).steps)]
@@ -216,14 +214,8 @@ class Workspace:
         :return: Keys of the runs whose rows are in the results.
         :raises StudyError: If the results hold rows of another definition.
         """
-        runs: dict[tuple[str, ...], Run] = {run.key: run for run in self.study.runs()}
-        steps = defaultdict[tuple[str, ...], list[int]](list)
-        for row in read_rows(self.results):
-            key = tuple(row[name] for name in KEYS[:-1])
-            if key in runs and runs[key].definition != row["definition"]:
-                raise StudyError(f"{self.results} holds {', '.join(key)} of another definition: {ANOTHER_DEFINITION}")
-            steps[key].append(int(row["step"]))
-        return {key for key, run in runs.items() if self.study.is_whole(run.algo, steps[key])}
+        there = results_of(self.study, self.results)
+        return {result.key for result in there if self.study.is_whole(result.algorithm, result.steps)}
 
     def collect(self) -> int:
         """

@@ -66,6 +66,13 @@ def test_evaluations_of_one_run_have_equally_many_episodes(tmp_path):
         read_results(tmp_path / "r.csv")
 
 
+def test_evaluations_of_one_run_are_of_one_definition(tmp_path):
+    first, second = result().rows()
+    merge_rows(tmp_path / "r.csv", [first, second | {"definition": "0" * 8}])
+    with pytest.raises(ValueError, match="s, v, E-v1, 0, 20: of another definition than the run's first evaluation"):
+        read_results(tmp_path / "r.csv")
+
+
 def test_an_evaluation_that_is_there_twice_is_refused(tmp_path):
     path = tmp_path / "r.csv"
     merge_rows(path, result().rows())
