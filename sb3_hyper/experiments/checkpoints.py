@@ -117,6 +117,8 @@ class ResumableRun(BaseCallback):
         except Exception as error:  # a file cut short can fail in many ways
             warnings.warn(f"{checkpoints[-1]} cannot be used ({error!r}): the run starts from the beginning")
             shutil.rmtree(checkpoints[-1])
+            for path in self.folder.glob(MONITORS):  # all episodes come again
+                os.truncate(path, _size_of_header(path))
             set_random_states(random_states)
             env.seed(seed)
             return None
@@ -267,6 +269,11 @@ class ResumableRun(BaseCallback):
         self._seconds_before, self._cpu_seconds_before = state["elapsed"], state["cpu_elapsed"]
         self.model.action_space.np_random.bit_generator.state = state["action_space"]
         set_random_states(state["random"])
+
+
+def _size_of_header(monitor: Path) -> int:
+    with monitor.open("rb") as file:  # a comment, and the names of the columns
+        return len(file.readline()) + len(file.readline())
 
 
 def _evaluations(callback: EvalCallback) -> dict[str, Any]:

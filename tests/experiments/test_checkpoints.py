@@ -144,8 +144,11 @@ def test_a_checkpoint_that_is_cut_short_starts_again(tmp_path, name):
     run(tmp_path, PointEnv, kill_at=333)
     path = next(tmp_path.glob("checkpoint-*")) / name
     path.write_bytes(path.read_bytes()[:100])
+    monitor = tmp_path / "0.monitor.csv"
+    monitor.write_text('#{"t_start": 0.0}\nr,l,t\n1.0,25,0.1\n2.0,25,0.2\n')
     with pytest.warns(UserWarning, match="cannot be used .* starts from the beginning"):
         start, model = run(tmp_path, PointEnv)
+    assert monitor.read_text() == '#{"t_start": 0.0}\nr,l,t\n'  # its episodes come again
     assert start == 0
     assert model.num_timesteps == TOTAL
 
