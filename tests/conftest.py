@@ -1,12 +1,16 @@
+import os
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
 
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start: tests run side by side, one core each
+
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Tests run side by side, one core each."""
+    """As the processes that they start."""
     th.set_num_threads(1)
 
 
