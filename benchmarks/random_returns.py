@@ -22,6 +22,9 @@ ENVIRONMENTS = (
     "Ant-v5",
     "Reacher-v5",
     "Pusher-v5",
+    "HalfCheetah-v4",
+    "Hopper-v4",
+    "Walker2d-v4",
     "PaperAnt-v4",
     "Pendulum-v1",
 )

@@ -8,6 +8,9 @@ RANDOM_RETURNS: dict[str, float] = {
     "Ant-v5": -53.42,
     "Reacher-v5": -42.76,
     "Pusher-v5": -149.39,
+    "HalfCheetah-v4": -282.80,
+    "Hopper-v4": 18.99,
+    "Walker2d-v4": 2.68,
     "PaperAnt-v4": 155.73,
     "Pendulum-v1": -1234.82,
     # task environments: one episode in each of 50 test tasks, benchmarks/results/task-returns.csv

@@ -2,6 +2,7 @@ import datetime
 
 import pytest
 import yaml
+from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_hyper.experiments.algorithms import ALGORITHMS, META_ALGORITHMS
 from sb3_hyper.experiments.studies import Study, StudyError, load_study, study_names
@@ -165,3 +166,25 @@ def test_yaml_is_loaded_safely(tmp_path):
 
 def test_a_study_can_be_made_in_python():
     assert len(list(Study(name="x", **VALID).runs())) == 8
+
+
+@pytest.mark.parametrize("task", ["velocity", "direction"])
+@pytest.mark.parametrize("algo", ["maml", "pearl"])
+def test_the_arms_of_the_papers_meta_learning_can_be_made(algo, task):
+    study = load_study(f"paper-{algo}-{task}")
+    env = make_vec_env(study.environments[0], n_envs=2)
+    arms = {}
+    for name, variant in study.variants.items():
+        settings = variant.settings(study.environments[0])
+        kwargs = {key: value for key, value in settings.items() if key not in ("n_envs", "n_timesteps", "callback")}
+        arms[name] = ALGORITHMS[algo](env=env, device="cpu", **kwargs)
+    sizes = {name: sum(value.numel() for value in model.policy.parameters()) for name, model in arms.items()}
+    numbers = [len(model.train_tasks) for model in arms.values()]
+    assert numbers == [100 if task == "velocity" else 2] * len(arms)
+    if algo == "maml":
+        assert sizes["vanilla"] < sizes["context"] < 20_000 < 1_000_000 < sizes["hyper"] == sizes["multi_task"]
+        assert {name for name, model in arms.items() if model.multi_task} == {"multi_task"}
+        assert {model.order for model in arms.values()} == {"first"}
+    else:
+        assert sizes["mlp"] < 3_000_000 < sizes["hyper"]
+        assert {model.n_prior_episodes for model in arms.values()} == {2}

@@ -47,8 +47,8 @@ class MAML(TaskLearner):
 
     Paper: https://arxiv.org/abs/1703.03400. The four arms of https://arxiv.org/abs/2106.06842: vanilla (``"MlpPolicy"``),
     context (``use_context=True``), hyper (``"HyperPolicy"``), and multi-task (``multi_task=True``: no adaptation in training).
-    The defaults are the paper's settings, but that the meta-gradient is the true one: ``order="first"`` is what the paper's
-    code computes.
+    The defaults are the paper's settings, but that the meta-gradient is the true one (``order="first"`` is what the paper's
+    code computes), and that hypernetworks are smaller (``policy_kwargs=dict(preset="paper")``).
 
     An iteration plays ``n_episodes`` episodes in each of ``meta_batch_size`` tasks before and after each inner step, and then
     takes an outer step. All tasks are played at once, by as many environments as ``env`` has.

@@ -37,7 +37,8 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
 
     Paper: https://arxiv.org/abs/1903.08254. ``"HyperPolicy"``: the actor's weights are generated from z and those of the
     critics from the observation (https://arxiv.org/abs/2106.06842, Sec. 5.4). The defaults are the authors', but for
-    ``buffer_size``, of which theirs is a million for each task.
+    ``buffer_size``, of which theirs is a million for each task, ``n_prior_episodes`` (2), ``store_terminal`` (False), and the
+    size of hypernetworks (``policy_kwargs=dict(preset="paper")``).
 
     An iteration gathers data of some tasks, each environment of ``env`` working on one of them, and then takes
     ``gradient_steps`` steps. Before the first, ``n_initial_steps`` are made in every training task.
