@@ -84,6 +84,8 @@ class GradientAccuracyCallback(RolloutCallback):
         check_positive(n_states=n_states, action_repeat=action_repeat)
         if n_actions < 4:
             raise ValueError(f"n_actions must be at least 4, two for each half of the noise floor, got {n_actions}")
+        if not 0 < action_std < float("inf"):
+            raise ValueError(f"action_std must be a positive number, got {action_std}")
         if states not in ("rollouts", "replay"):
             raise ValueError(f"states must be 'rollouts' or 'replay', got {states!r}")
         self.states = states

@@ -48,7 +48,8 @@ class DynamicWeightsCallback(MeasuringCallback):
     :param log_path: Folder of the file; None: the logger's, if it has one.
     :param seed: Seed of the states drawn.
     :param verbose: Verbosity: 1 prints each measurement.
-    :raises ValueError: If the policy has neither hypernetwork nor a critic of linear layers, or a number is not positive.
+    :raises ValueError: If the policy has neither hypernetwork nor a critic of linear layers, its critic reads more than
+        observations and actions (PEARL's), or a number is not positive.
     """
 
     def __init__(
@@ -79,6 +80,8 @@ class DynamicWeightsCallback(MeasuringCallback):
         if not self.networks and self.ordinary is None:
             raise ValueError(f"{type(self.model.policy).__name__} has no hypernetwork, and no critic of linear layers either")
         super()._on_training_start()
+        if self.networks:
+            Agent(self.model)  # tells at once if it cannot be asked what they read
 
     def _first_step(self) -> int:
         return last_step_without_training(self.model)

@@ -11,6 +11,7 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.common.random_states import get_random_states, set_random_states
 from sb3_hyper.diagnostics.agents import Agent
@@ -19,7 +20,9 @@ from sb3_hyper.diagnostics.records import Records
 from sb3_hyper.diagnostics.repeating import check_repeatable
 from sb3_hyper.diagnostics.snapshots import layers_of
 
-WATCHING = ("Monitor", "RepeatableResets")  # wrappers that change nothing
+# Wrappers that change nothing: they watch the training
+WATCHING = ("Monitor", "RepeatableResets", "RecordVideo", "RecordEpisodeStatistics", "HumanRendering", "RenderCollection")
+NEEDS_RENDERING = "AddRenderObservation"
 
 
 class MeasuringCallback(BaseCallback):
@@ -101,7 +104,8 @@ class RolloutCallback(MeasuringCallback):
 
     :param file_name: Name of the file that keeps the measurements.
     :param n_branches: Environments that run side by side.
-    :param make_env: Makes an environment like that of training; None: what training's environment is registered as.
+    :param make_env: Makes an environment like that of training; None: what training's environment is registered as, with the
+        task that is set in it, if it has tasks.
     :param eval_freq: Steps between measurements.
     :param horizon: Steps after which a rollout ends; None: when its episode does.
     :param n_processes: Processes to spread the rollouts over; with more than one, a script needs an
@@ -109,8 +113,8 @@ class RolloutCallback(MeasuringCallback):
     :param log_path: Folder of the file; None: the logger's, if it has one.
     :param seed: Seed of the measurements.
     :param verbose: Verbosity: 1 prints each measurement.
-    :raises ValueError: If the model has no critic of continuous actions, the environment no time limit, or a number is not
-        positive.
+    :raises ValueError: If the model has no critic of continuous actions, the environment no time limit or, one beside the
+        other, several tasks, or a number is not positive.
     """
 
     branches: Branches
@@ -137,7 +141,7 @@ class RolloutCallback(MeasuringCallback):
     def _on_training_start(self) -> None:
         super()._on_training_start()
         self.agent = Agent(self.model)
-        make_env = self.make_env or _registered(self.training_env.get_attr("spec")[0])
+        make_env = self.make_env or like_training(self.training_env)
         with untouched_random_states():
             self.max_episode_steps = check_env(make_env, self.horizon, self.agent)
             self.branches = make_branches(make_env, self.n_branches, self.n_processes)
@@ -183,6 +187,30 @@ def last_step_without_training(model: Any) -> int:
     return max(1, model.learning_starts // per_rollout * per_rollout)
 
 
+def like_training(env: VecEnv) -> Callable[[], gym.Env]:
+    """
+    :param env: Training's environment.
+    :return: Makes one like it: as it is registered, with its task, and without what only watches it.
+    :raises ValueError: If that cannot be told.
+    """
+    make_env = _registered(env.get_attr("spec")[0])
+    if not (env.has_attr("sample_tasks") and env.has_attr("task")):
+        return make_env
+    tasks = env.get_attr("task")
+    if any(task != tasks[0] for task in tasks):
+        raise ValueError(
+            "Training's environments have different tasks: give make_env, a function that makes an environment with the task "
+            "to measure in"
+        )
+
+    def make_env_with_task() -> gym.Env:
+        made = make_env()
+        made.reset(seed=0, options={"task": tasks[0]})
+        return made
+
+    return make_env_with_task
+
+
 def _registered(spec: Any) -> Callable[[], gym.Env]:
     if spec is None:
         raise ValueError("Training's environment is not a registered one: give make_env, a function that makes one like it")
@@ -193,7 +221,10 @@ def _registered(spec: Any) -> Callable[[], gym.Env]:
             f"Training's environment has wrappers that cannot be made again ({', '.join(unknown)}): give make_env, a "
             "function that makes an environment like it"
         )
-    spec = dataclasses.replace(spec, additional_wrappers=kept)
+    kwargs = dict(spec.kwargs)
+    if not any(wrapper.name == NEEDS_RENDERING for wrapper in kept):
+        kwargs.pop("render_mode", None)
+    spec = dataclasses.replace(spec, additional_wrappers=kept, kwargs=kwargs)
     return lambda: gym.make(spec)
 
 
@@ -209,6 +240,8 @@ def check_env(make_env: Callable[[], gym.Env], horizon: int | None, agent: Agent
     :raises RuntimeError: If the environment does not repeat itself.
     """
     env = make_env()
+    if make_env() is env:
+        raise ValueError("make_env gave the same environment twice: it must make a new one each time")
     max_episode_steps = _time_limit(env)
     observation = env.reset(seed=0)[0]
     env.close()

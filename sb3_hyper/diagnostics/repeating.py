@@ -88,6 +88,11 @@ def _advice(layer: gym.Env) -> str:
     """What is to be done about a wrapper or an innermost environment."""
     objects = ", ".join(_objects_of(layer))
     lost = f" (objects such as {objects} are not copied)" if objects and not isinstance(layer, Snapshotable) else ""
+    if isinstance(layer, (gym.wrappers.NormalizeObservation, gym.wrappers.NormalizeReward)):
+        return (
+            f"the wrapper {type(layer).__name__} is at fault, which goes on learning its scale{lost}. Train with "
+            "Stable-Baselines3's VecNormalize in its place, which is taken into account"
+        )
     if isinstance(layer, gym.Wrapper):
         return f"the wrapper {type(layer).__name__} is at fault{lost}: leave it out of make_env, or {ask_for_methods(layer)}"
     return ask_for_methods(layer) + (lost if isinstance(layer, MujocoEnv) else "")

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from sb3_hyper.common.files import replacing
 from sb3_hyper.diagnostics.accuracy import Accuracy, measure_accuracy, summarise
 from sb3_hyper.diagnostics.agents import Agent
-from sb3_hyper.diagnostics.branches import make_branches
+from sb3_hyper.diagnostics.branches import make_branches, stack
 from sb3_hyper.diagnostics.gradients import halves_are_too_small
 from sb3_hyper.diagnostics.measuring import check_env
 from sb3_hyper.diagnostics.plots import values_and_returns
@@ -49,6 +49,8 @@ def algorithm_of(path: Path, given: str | None) -> str:
     :raises ValueError: If it is not known.
     """
     name = given or next((part for part in reversed(path.resolve().parts) if part in ALGORITHMS), None)
+    if given is not None and given not in ALGORITHMS:
+        raise ValueError(f"There is no algorithm {given!r}. Give --algo, one of {', '.join(ALGORITHMS)}")
     if name not in ALGORITHMS:
         raise ValueError(f"Which algorithm made {path}? Give --algo, one of {', '.join(ALGORITHMS)}")
     return name
@@ -85,7 +87,13 @@ def load_agent(path: Path, env_id: str, algo: str | None, normalization: Path | 
     except Exception as error:  # whatever another algorithm's constructor raises
         message = f"{path} could not be loaded as a model of {name} in {env_id} ({_one_line(error)}): is --algo right?"
         raise ValueError(message) from error
-    return Agent(model)
+    agent = Agent(model)
+    observations = stack([gym.make(env_id).reset(seed=0)[0]])
+    try:
+        agent.values(observations, agent.actions(observations))
+    except Exception as error:  # whatever another algorithm's critic raises
+        raise ValueError(f"{path} holds no critic of {name} ({_one_line(error)}): is --algo right?") from error
+    return agent
 
 
 def _one_line(error: Exception) -> str:
@@ -135,6 +143,8 @@ def diagnose(args: argparse.Namespace, console: Console) -> int:
     if normalization is not None and args.vec_normalize is None:
         console.print(f"Normalised as in training: {normalization}", soft_wrap=True)
     agent = load_agent(args.model, args.env, args.algo, normalization, args.device)
+    arrays, figure = output_files(args.output, args.model)
+    arrays.parent.mkdir(parents=True, exist_ok=True)
     action_dim = int(np.prod(agent.model.action_space.shape or ()))
 
     def make_env() -> gym.Env:
@@ -171,7 +181,6 @@ def diagnose(args: argparse.Namespace, console: Console) -> int:
             "Half of the actions are too few for a fit in that many dimensions: leave noise floor and ceiling aside."
         )
     columns: dict[str, Any] = {name: np.asarray(getattr(accuracy, name))[None] for name in Accuracy.names()}
-    arrays, figure = output_files(args.output, args.model)
     with replacing(arrays) as temporary:
         np.savez_compressed(temporary, timesteps=np.array([agent.model.num_timesteps]), **columns)
     with replacing(figure) as temporary:

@@ -45,7 +45,7 @@ class HyperNetwork(nn.Module):
     ) -> None:
         super().__init__()
         spec = HyperNetworkSpec() if spec is None else spec
-        output_dims = [output_dims] if isinstance(output_dims, int) else list(output_dims)
+        output_dims = list(output_dims) if isinstance(output_dims, Sequence) else [int(output_dims)]
         sizes = {"meta_dim": meta_dim, "base_dim": base_dim, "output_dims": min(output_dims, default=0)}
         for name, size in sizes.items():
             if size < 1:

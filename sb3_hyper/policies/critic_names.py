@@ -47,12 +47,18 @@ def register_critic(name: str, factory: QNetworkFactory) -> None:
     :param name: A new name.
     :param factory: Makes one Q-network from ``state_dim``, ``action_dim`` and ``n_outputs`` (1, or TQC's quantiles): a
         module that maps states ``(batch, state_dim)`` and actions ``(batch, action_dim)`` to ``(batch, n_outputs)``.
-    :raises ValueError: If the name is taken.
+    :raises ValueError: If the name is taken. (The same definition may come again, as cells of notebooks do.)
     """
-    if name in CRITICS:
+    there = REGISTERED.get(name)
+    if name in CRITICS and (there is None or _definition(there) != _definition(factory)):
         raise ValueError(f"There is a critic named {name!r} already")
     REGISTERED[name] = factory
-    CRITICS.append(name)
+    if name not in CRITICS:
+        CRITICS.append(name)
+
+
+def _definition(factory: QNetworkFactory) -> tuple[str, str]:
+    return factory.__module__, getattr(factory, "__qualname__", repr(factory))
 
 
 def check_critic(critic: str | QNetworkFactory, context: Sequence[int] | None, place: str | None) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch as th
@@ -19,7 +20,7 @@ from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_s
 from sb3_hyper.policies.actors import ACTORS, HyperActor, context_columns
 from sb3_hyper.policies.critic_names import QNetworkFactory, check_critic, is_hyper, q_network_maker
 from sb3_hyper.policies.critics import EnsembleCritic, FreezingCritic, MlpCritic, QNetworkCritic
-from sb3_hyper.policies.optimizers import fix_learning_rate, fused_where_possible
+from sb3_hyper.policies.optimizers import changes, fix_learning_rate, fused_where_possible
 
 SLOW_ON_CPU = 5_000_000  # parameters per critic from which training on a CPU deserves a warning
 # Forward passes of all critics in a gradient step: targets 1, loss and its gradient 3, actor's step 1/4 (TD3) or 1 (SAC)
@@ -116,8 +117,16 @@ class HyperCriticMixin(BasePolicy):
         if critic_init not in ("pytorch", "xavier"):
             raise ValueError(f"critic_init must be 'pytorch' or 'xavier', got {critic_init!r}")
         n_critics = kwargs.get("n_critics", 2)
-        if not isinstance(n_critics, int) or n_critics < 1:
+        if isinstance(n_critics, bool) or not isinstance(n_critics, Integral) or n_critics < 1:
             raise ValueError(f"n_critics must be a whole number of at least 1, got {n_critics!r}")
+        if critic == actor == "mlp" and network_kwargs is not None:
+            warnings.warn(
+                'network_kwargs is for hypernetworks and critics that are measured by them, not for "mlp"', stacklevel=2
+            )
+        if critic != "mlp" and isinstance(net_arch, dict) and net_arch.get("qf", net_arch.get("pi")) != net_arch.get("pi"):
+            warnings.warn(
+                f'net_arch["qf"] is for critic="mlp", and not used by {critic!r}: a list is the actor\'s', stacklevel=2
+            )
         # plain values only before nn.Module.__init__, which the parent calls; it ends with _build()
         self.critic_name = critic
         self.critic_init = critic_init
@@ -150,8 +159,7 @@ class HyperCriticMixin(BasePolicy):
         super()._build(lr_schedule)  # type: ignore[misc]
         self.optimizer_kwargs = given_kwargs
         self._fix_critic_learning_rate()
-        moves = len({lr_schedule(progress) for progress in (1.0, 0.75, 0.5, 0.25, 0.0)}) > 1
-        if self._rate_of_preset and self.critic_learning_rate is not None and moves:
+        if self._rate_of_preset and self.critic_learning_rate is not None and changes(lr_schedule):
             warnings.warn(
                 f"learning_rate is a schedule, which the actor follows; the critic keeps {self.critic_learning_rate:g}, the "
                 "rate of its preset. policy_kwargs=dict(critic_learning_rate=None) makes it follow too, a number says that "

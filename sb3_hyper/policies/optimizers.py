@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch as th
+from stable_baselines3.common.type_aliases import Schedule
 from torch.optim.optimizer import Optimizer
 
 FUSABLE = (th.optim.Adam, th.optim.AdamW)
@@ -20,6 +21,14 @@ def fused_where_possible(optimizer_class: type[Optimizer], optimizer_kwargs: dic
     if optimizer_class not in FUSABLE or any(name in optimizer_kwargs for name in IMPLEMENTATIONS):
         return optimizer_kwargs
     return {**optimizer_kwargs, "fused": True}
+
+
+def changes(schedule: Schedule) -> bool:
+    """
+    :param schedule: A learning rate schedule.
+    :return: Whether the rate changes in the course of training.
+    """
+    return len({schedule(progress) for progress in (1.0, 0.75, 0.5, 0.25, 0.0)}) > 1
 
 
 def fix_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:

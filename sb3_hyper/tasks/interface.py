@@ -239,7 +239,10 @@ class TaskSet:
         """
         :param tasks: What :meth:`to_dict` gave.
         :return: The tasks.
+        :raises ValueError: If there are other splits.
         """
+        for split in tasks:
+            check_split(split, SPLITS)
         return cls(*(tuple(tasks.get(split, ())) for split in SPLITS))
 
     def save(self, path: str | Path) -> None:

@@ -22,8 +22,11 @@ from sb3_hyper.diagnostics.callbacks import (
     LearningRateCallback,
 )
 from sb3_hyper.diagnostics.gradients import ceiling
+from sb3_hyper.diagnostics.measuring import like_training
 from sb3_hyper.diagnostics.records import load_records
+from sb3_hyper.diagnostics.snapshots import layers_of
 from sb3_hyper.meta.pearl.pearl import PEARL
+from sb3_hyper.tasks.vectorized import reset_to_tasks
 from tests.conftest import PointEnv
 
 
@@ -256,6 +259,37 @@ def test_wrappers_are_made_again_or_named():
 class Point(PointEnv):
     def reset_to(self, observation):
         self.state, self.t = np.array(observation, np.float32), 0
+
+
+def test_what_only_watches_is_not_made_again(tmp_path):
+    env = gym.wrappers.RecordVideo(gym.make("Pendulum-v1", render_mode="rgb_array"), str(tmp_path / "videos"))
+    made = like_training(make_vec_env(lambda: gym.wrappers.RecordEpisodeStatistics(env)))()
+    assert made.render_mode is None
+    assert [type(layer).__name__ for layer in layers_of(made)][:-1] == ["TimeLimit", "OrderEnforcing", "PassiveEnvChecker"]
+
+
+def test_tasks_are_those_of_training():
+    env = make_vec_env("PointGoal-v0", n_envs=2)
+    model = TD3("MlpPolicy", env, policy_kwargs={"net_arch": [8]}, seed=0)
+    reset_to_tasks(env, [{"goal": [0.6, 0.8]}] * 2)
+    callback = CriticBiasCallback(eval_freq=10, n_states=2)
+    model.learn(20, callback)
+    assert [one.unwrapped.task for one in callback.branches.envs] == [{"goal": [0.6, 0.8]}] * 2
+    reset_to_tasks(env, [{"goal": [0.6, 0.8]}, {"goal": [0.0, 1.0]}])
+    with pytest.raises(ValueError, match="have different tasks: give make_env"):
+        model.learn(20, CriticBiasCallback(eval_freq=10, n_states=2))
+
+
+def test_environments_must_be_new_ones():
+    env = gym.make("Pendulum-v1")
+    with pytest.raises(ValueError, match="make_env gave the same environment twice"):
+        TD3("MlpPolicy", "Pendulum-v1").learn(5, CriticBiasCallback(lambda: env, n_states=2))
+
+
+@pytest.mark.parametrize("action_std", [0, -1, float("nan")])
+def test_perturbations_must_have_a_size(action_std):
+    with pytest.raises(ValueError, match="action_std must be a positive number"):
+        GradientAccuracyCallback(action_std=action_std)
 
 
 def test_states_of_the_replay_buffer():

@@ -128,18 +128,21 @@ def test_what_environments_share_is_found():
 
 
 def test_the_wrapper_that_is_at_fault_is_blamed():
-    def make_env():
-        return gym.wrappers.NormalizeReward(gym.make("Pendulum-v1"))
+    with pytest.raises(RuntimeError, match=r"the wrapper Secretive is at fault .*offset.*leave it out of make_env"):
+        check_repeatable(lambda: Secretive(PointEnv()))
 
-    with pytest.raises(RuntimeError, match=r"the wrapper NormalizeReward is at fault .*return_rms.*leave it out of make_env"):
-        check_repeatable(make_env)
+
+@pytest.mark.parametrize("wrapper", [gym.wrappers.NormalizeReward, gym.wrappers.NormalizeObservation])
+def test_what_learns_a_scale_is_not_to_be_left_out(wrapper):
+    with pytest.raises(RuntimeError, match=f"the wrapper {wrapper.__name__} is at fault.* Train with .*VecNormalize"):
+        check_repeatable(lambda: wrapper(gym.make("Pendulum-v1")))
 
 
 class Offset:
     value = 0.0
 
 
-class Drifting(gym.Wrapper):
+class Secretive(gym.Wrapper):
     def __init__(self, env):
         super().__init__(env)
         self.offset = Offset()
@@ -149,6 +152,8 @@ class Drifting(gym.Wrapper):
         observation, reward, *rest = self.env.step(action)
         return observation, reward + self.offset.value, *rest
 
+
+class Drifting(Secretive):
     def get_snapshot(self):
         return self.offset.value
 

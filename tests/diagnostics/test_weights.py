@@ -6,7 +6,7 @@ from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 from torch import nn
 
-from sb3_hyper import MAML
+from sb3_hyper import MAML, PEARL
 from sb3_hyper.diagnostics import plots
 from sb3_hyper.diagnostics.callbacks import DynamicWeightsCallback
 from sb3_hyper.diagnostics.records import load_records
@@ -122,6 +122,13 @@ def test_the_first_measurement_is_the_last_one_of_an_untrained_network(n_envs, t
     assert callback.records.rows[0]["timesteps"] == first
     assert measured[0]
     assert not any(th.equal(value, untrained[name]) for name, value in model.critic.state_dict().items() if "weight" in name)
+
+
+def test_a_critic_that_reads_a_latent_variable_is_refused_before_anything_is_learned():
+    model = PEARL("HyperPolicy", "PointGoal-v0", n_train_tasks=2, n_test_tasks=1, n_initial_steps=20, gradient_steps=1)
+    with pytest.raises(ValueError, match="in PEARL, the critic reads obs, actions, z"):
+        model.learn(10_000, DynamicWeightsCallback())
+    assert model.num_timesteps == 0
 
 
 def test_models_without_a_replay_buffer_are_named():

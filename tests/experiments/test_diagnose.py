@@ -6,6 +6,7 @@ from typing import ClassVar
 import gymnasium as gym
 import numpy as np
 import pytest
+from sb3_contrib import TQC
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
@@ -90,6 +91,23 @@ def test_environments_that_do_not_fit_are_named(saved, capsys, env_id, message):
 def test_the_wrong_algorithm_is_named(saved, capsys, algo):
     message = said(capsys, saved, "--algo", algo, "--env", "Pendulum-v1", *FEW)
     assert f"{saved} could not be loaded as a model of {algo}" in message
+    assert "There is no algorithm 'SAC'. Give --algo, one of" in said(
+        capsys, saved, "--algo", "SAC", "--env", "Pendulum-v1", *FEW
+    )
+
+
+@pytest.mark.parametrize(("algorithm", "algo"), [(SAC, "tqc"), (TQC, "sac"), (TQC, "crossq")])
+def test_a_critic_of_another_algorithm_is_named(tmp_path, capsys, algorithm, algo):
+    path = tmp_path / "model.zip"
+    algorithm("MlpPolicy", "Pendulum-v1", policy_kwargs={"net_arch": [8]}, buffer_size=200).save(path)
+    message = said(capsys, path, "--algo", algo, "--env", "Pendulum-v1", *FEW)
+    assert message.endswith("is --algo right?")
+
+
+def test_the_folder_of_the_output_is_made(saved, tmp_path):
+    output = tmp_path / "new" / "folder" / "numbers"
+    assert main(["diagnose", str(saved), "--algo", "td3", "--env", "Pendulum-v1", *FEW, "--output", str(output)]) == 0
+    assert output.with_suffix(".npz").is_file()
 
 
 def test_files_that_are_something_else_are_named(saved, capsys, tmp_path):

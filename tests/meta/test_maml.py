@@ -328,6 +328,12 @@ def test_errors_say_what_is_accepted():
         make(inner_learning_rate={"log_std": 0.1})
     with pytest.raises(ValueError, match="inner_learning_rate must be"):
         make(inner_learning_rate=float("nan"))
+    with pytest.raises(ValueError, match="inner_learning_rate must be a number, numbers by parameter or 'auto', got True"):
+        make(inner_learning_rate=True)
+    with pytest.raises(ValueError, match="cg_damping must be a number that is not negative, got -1"):
+        make(cg_damping=-1)
+    with pytest.raises(ValueError, match="line_search_shrinking_factor must be between 0 and 1, got 2"):
+        make(line_search_shrinking_factor=2)
     with pytest.raises(ValueError, match="gamma must be positive, and 1 at most"):
         make(gamma=1.5)
     with pytest.raises(ValueError, match="n_steps must be"):

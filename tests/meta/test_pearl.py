@@ -1,6 +1,7 @@
 """PEARL as an SB3 algorithm, and its update against a plain one."""
 
 import copy
+import pickle
 import warnings
 
 import gymnasium as gym
@@ -317,6 +318,36 @@ def test_resuming_is_exact(policy, tmp_path):
     assert loaded.num_timesteps == model.num_timesteps
 
 
+def rates(model):
+    return {name: optimizer.param_groups[0]["lr"] for name, optimizer in model.policy.optimizers.items()}
+
+
+def test_a_schedule_is_followed_and_ends_where_it_says():
+    model, used = make(learning_rate=lambda progress: 1e-3 * progress), []
+    for optimizer in model.policy.optimizers.values():
+        optimizer.register_step_pre_hook(lambda optimizer, *_: used.append(optimizer.param_groups[0]["lr"]))
+    total = ITERATION + 100
+    model.learn(total)
+    assert model.num_timesteps == ITERATION + 3 * 60 > total
+    first = 1e-3 * (1 - ITERATION / total)
+    assert used == pytest.approx([first] * (len(used) // 2) + [0] * (len(used) // 2))
+
+
+def test_hypernetworks_keep_the_rate_of_their_preset_and_say_so():
+    with pytest.warns(UserWarning, match="which actor and critic do not follow: hypernetworks keep the rate of their preset"):
+        make("HyperPolicy", learning_rate=lambda progress: 1e-3 * progress)
+    given = {"actor_learning_rate": 1e-4, "critic_learning_rate": None}
+    make("HyperPolicy", learning_rate=lambda progress: 1e-3 * progress, policy_kwargs=given)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda policy: pickle.loads(pickle.dumps(policy))])
+def test_own_learning_rates_survive_copies_of_the_policy(duplicate):
+    model = make("HyperPolicy", learning_rate=1e-3, policy_kwargs={"actor_learning_rate": 1e-4, "critic_learning_rate": 5e-5})
+    model.policy = duplicate(model.policy)
+    model.learn(ITERATION)
+    assert rates(model) == {"encoder": 1e-3, "actor": 1e-4, "critic": 5e-5, "value": 5e-5}
+
+
 def test_worker_processes_give_the_same_as_one_process():
     models = [make(env=make_vec_env("sb3_hyper:PointGoal-v0", 3, vec_env_cls=kind)) for kind in (DummyVecEnv, SubprocVecEnv)]
     for model in models:
@@ -463,6 +494,12 @@ def test_errors_say_what_is_accepted():
         PEARL("MultiInputPolicy", "PointGoal-v0")
     with pytest.raises(ValueError, match="meta_batch_size must be a whole number of at least 1"):
         make(meta_batch_size=0)
+    with pytest.raises(ValueError, match="n_posterior_steps must be a whole number of at least 0, got -1"):
+        make(n_posterior_steps=-1)
+    with pytest.raises(ValueError, match="tau must be positive, and 1 at most, got 7"):
+        make(tau=7)
+    with pytest.warns(UserWarning, match="latent_dim=5 is not used: z is the oracle context, 2 numbers"):
+        make(oracle_context=True, policy_kwargs=dict(latent_dim=5))
     with pytest.raises(ValueError, match="critic_meta must be one of 'obs', 'z', 'obs_z'"):
         make(policy_kwargs=dict(critic_meta="action"))
     with pytest.raises(ValueError, match="leaves no room"):

@@ -5,6 +5,7 @@ from stable_baselines3 import SAC, TD3
 
 from sb3_hyper.networks.layers import EnsembleLinear
 from sb3_hyper.networks.spec import resolve_spec
+from sb3_hyper.policies import critic_names
 from sb3_hyper.policies.critic_names import CRITICS, q_network_maker, register_critic
 from sb3_hyper.policies.critics import frozen
 from tests.conftest import PointEnv
@@ -208,8 +209,11 @@ def test_a_critic_of_ones_own_by_name(env, monkeypatch):
     register_critic("bilinear", Bilinear)
     critic = make_model(TD3, env, critic="bilinear").critic
     assert isinstance(critic.q_network.members[1], Bilinear)
-    with pytest.raises(ValueError, match="There is a critic named 'bilinear' already"):
-        register_critic("bilinear", Bilinear)
+    register_critic("bilinear", Bilinear)
+    assert critic_names.CRITICS.count("bilinear") == 1
+    for name in ("bilinear", "sa_hyper"):
+        with pytest.raises(ValueError, match=f"There is a critic named '{name}' already"):
+            register_critic(name, OneNumber)
 
 
 class OneNumber(Bilinear):

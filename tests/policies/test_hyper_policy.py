@@ -76,6 +76,22 @@ def test_net_arch_is_the_actors(env, algorithm):
     assert model.critic.q_networks[0][0].out_features == 9
 
 
+@pytest.mark.parametrize(
+    ("policy_kwargs", "message"),
+    [
+        ({"critic": "sa_hyper", "net_arch": {"pi": [7], "qf": [9]}}, 'net_arch."qf".*is for critic="mlp", .*\'sa_hyper\''),
+        ({"critic": "mlp", "network_kwargs": {"widths": [16]}}, 'network_kwargs is for hypernetworks .* not for "mlp"'),
+    ],
+)
+def test_what_is_not_used_is_said(env, policy_kwargs, message):
+    with pytest.warns(UserWarning, match=message):
+        TD3("HyperPolicy", env, policy_kwargs=policy_kwargs)
+
+
+def test_numbers_may_be_numpys(env):
+    assert TD3("HyperPolicy", env, policy_kwargs={**TINY, "n_critics": np.int64(3)}).critic.n_critics == 3
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize(
     ("policy_kwargs", "message"),

@@ -58,6 +58,12 @@ def test_a_task_set_comes_back_from_its_file(tmp_path):
     assert again.hash == tasks.hash
 
 
+def test_a_split_that_there_is_not_is_refused(tmp_path):
+    (tmp_path / "tasks.json").write_text('{"train": [{"goal": [0, 1]}], "tests": []}')
+    with pytest.raises(ValueError, match="split must be one of 'train', 'test', 'ood', got 'tests'"):
+        TaskSet.load(tmp_path / "tasks.json")
+
+
 def test_there_is_no_task_set_without_a_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         TaskSet.load(tmp_path / "tasks.json")

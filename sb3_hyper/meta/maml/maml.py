@@ -157,6 +157,10 @@ class MAML(TaskLearner):
         refuse_less(1, meta_batch_size=meta_batch_size, n_episodes=n_episodes)
         refuse_less(0, n_inner_steps=n_inner_steps)
         refuse_less(1, cg_max_steps=cg_max_steps, line_search_max_iter=line_search_max_iter, n_epochs=n_epochs)
+        if not 0 <= cg_damping < math.inf:
+            raise ValueError(f"cg_damping must be a number that is not negative, got {cg_damping}")
+        if not 0 < line_search_shrinking_factor < 1:
+            raise ValueError(f"line_search_shrinking_factor must be between 0 and 1, got {line_search_shrinking_factor}")
         positive = {"gamma": gamma, "target_kl": target_kl, "clip_range": clip_range}
         for name, number in positive.items():
             if not 0 < number < (1 + 1e-12 if name == "gamma" else math.inf):
@@ -247,7 +251,8 @@ class MAML(TaskLearner):
             except (EOFError, ConnectionError) as error:
                 raise WorkerDied(obituary(self.get_env())) from error
             callback.on_rollout_end()
-            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+            done = min(self.num_timesteps, total_timesteps)  # the last iteration goes beyond
+            self._update_current_progress_remaining(done, total_timesteps)
             self.train(batch)
             self.n_iterations += 1
             if log_interval is not None and self.n_iterations % log_interval == 0:

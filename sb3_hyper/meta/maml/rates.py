@@ -11,7 +11,7 @@ def rates_by_parameter(rate: float | str | Mapping[str, float], names: Sequence[
     :return: Name -> rate.
     :raises ValueError: If a parameter has none, a beginning fits nothing, or a rate is no number that is not negative.
     """
-    if isinstance(rate, str):
+    if isinstance(rate, (str, bool)):
         raise ValueError(f"inner_learning_rate must be a number, numbers by parameter or 'auto', got {rate!r}")
     rates = rate if isinstance(rate, Mapping) else {"": float(rate)}
     by_name = {}

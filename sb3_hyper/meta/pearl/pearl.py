@@ -156,6 +156,9 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
             n_tasks_per_iteration=n_tasks_per_iteration,
             n_prior_steps=n_prior_steps,
         )
+        refuse_less(0, n_posterior_steps=n_posterior_steps, n_prior_episodes=n_prior_episodes)
+        if not 0 < tau <= 1:
+            raise ValueError(f"tau must be positive, and 1 at most, got {tau}")
         self._set_tasks(tasks, n_train_tasks, n_test_tasks, n_ood_tasks, task_seed)
         self.meta_batch_size, self.context_batch_size = meta_batch_size, context_batch_size
         self.n_initial_steps, self.n_tasks_per_iteration = n_initial_steps, n_tasks_per_iteration
@@ -174,6 +177,9 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
         self._take_tasks(with_context=self.oracle_context)
         if self.oracle_context:
             assert self.scaler is not None
+            asked = self.policy_kwargs.get("latent_dim", len(self.scaler.shift))
+            if asked != len(self.scaler.shift):
+                warnings.warn(f"latent_dim={asked} is not used: z is the oracle context, {len(self.scaler.shift)} numbers")
             self.policy_kwargs = {**self.policy_kwargs, "use_encoder": False, "latent_dim": len(self.scaler.shift)}
         n_tasks, n_at_once = len(self.train_tasks), self.n_prior_steps + self.n_posterior_steps
         if self.buffer_size < 2 * n_tasks * n_at_once:
@@ -265,6 +271,8 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
             tasks = np.random.randint(len(self.train_tasks), size=self.n_tasks_per_iteration)
             going_on = collect(self, tasks, self.n_prior_steps, self.n_posterior_steps, callback)
         self.n_iterations += 1
+        done = min(self.num_timesteps, self._total_timesteps)  # the last iteration goes beyond
+        self._update_current_progress_remaining(done, self._total_timesteps)
         callback.on_rollout_end()
         if self.gradient_steps == 0:
             self._dump_if_due()

@@ -14,7 +14,7 @@ from sb3_hyper.meta.pearl import networks
 from sb3_hyper.meta.pearl.encoder import Belief, ContextEncoder, prior
 from sb3_hyper.meta.policy import TaskPolicy
 from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_spec
-from sb3_hyper.policies.optimizers import fix_learning_rate, fused_where_possible
+from sb3_hyper.policies.optimizers import changes, fix_learning_rate, fused_where_possible
 
 KINDS = ("mlp", "hyper")
 
@@ -116,14 +116,31 @@ class PEARLPolicy(TaskPolicy):
 
     def _make_optimizers(self, lr_schedule: Schedule) -> None:
         kwargs = fused_where_possible(self.optimizer_class, self.optimizer_kwargs)
-        own = {"actor": self._own_rate("actor"), "critic": self._own_rate("critic"), "value": self._own_rate("critic")}
         parts = ["actor", "critic", "value"] + (["encoder"] if self.use_encoder else [])
         for name in parts:
             part = getattr(self, name)
             part.optimizer = self.optimizer_class(part.parameters(), lr=lr_schedule(1), **kwargs)  # type: ignore[call-arg]
-            rate = own.get(name)
+        self._fix_learning_rates()
+        kept = [name for name in ("actor", "critic") if self.learning_rates[f"{name}_learning_rate"] == "auto"]
+        kept = [name for name in kept if self._own_rate(name) is not None]
+        if kept and changes(lr_schedule):
+            warnings.warn(
+                f"learning_rate is a schedule, which {' and '.join(kept)} do not follow: hypernetworks keep the rate of their "
+                f"preset. policy_kwargs=dict({kept[0]}_learning_rate=None) makes one follow too, a number says that it should "
+                "not.",
+                stacklevel=2,
+            )
+
+    def _fix_learning_rates(self) -> None:
+        for name, optimizer in self.optimizers.items():
+            rate = None if name == "encoder" else self._own_rate("actor" if name == "actor" else "critic")
             if rate is not None:
-                fix_learning_rate(part.optimizer, rate)
+                fix_learning_rate(optimizer, rate)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # copying an optimizer drops its hooks
+        super().__setstate__(state)
+        self._fix_learning_rates()
 
     @property
     def optimizers(self) -> dict[str, th.optim.Optimizer]:
