@@ -330,6 +330,8 @@ def test_errors_say_what_is_accepted():
         make(inner_learning_rate=float("nan"))
     with pytest.raises(ValueError, match="inner_learning_rate must be a number, numbers by parameter or 'auto', got True"):
         make(inner_learning_rate=True)
+    with pytest.warns(UserWarning, match="net_arch is for perceptrons"):
+        make("hyper", policy_kwargs=dict(net_arch=[7]))
     with pytest.raises(ValueError, match="cg_damping must be a number that is not negative, got -1"):
         make(cg_damping=-1)
     with pytest.raises(ValueError, match="line_search_shrinking_factor must be between 0 and 1, got 2"):

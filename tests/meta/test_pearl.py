@@ -500,6 +500,8 @@ def test_errors_say_what_is_accepted():
         make(tau=7)
     with pytest.warns(UserWarning, match="latent_dim=5 is not used: z is the oracle context, 2 numbers"):
         make(oracle_context=True, policy_kwargs=dict(latent_dim=5))
+    with pytest.warns(UserWarning, match="net_arch is for perceptrons"):
+        make("HyperPolicy", policy_kwargs=dict(net_arch=[7]))
     with pytest.raises(ValueError, match="critic_meta must be one of 'obs', 'z', 'obs_z'"):
         make(policy_kwargs=dict(critic_meta="action"))
     with pytest.raises(ValueError, match="leaves no room"):

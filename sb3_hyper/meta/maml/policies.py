@@ -1,5 +1,6 @@
 """MAML's policies."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import nn
 from sb3_hyper.meta.maml.networks import Gaussian, GaussianHyper, GaussianMlp, Parameters, evaluate
 from sb3_hyper.meta.policy import TaskPolicy
 from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_spec
+
+NET_ARCH = (100, 100)  # the paper's perceptrons
 
 
 class MAMLPolicy(TaskPolicy):
@@ -45,7 +48,7 @@ class MAMLPolicy(TaskPolicy):
         observation_space: spaces.Space,
         action_space: spaces.Box,
         lr_schedule: Schedule,
-        net_arch: Sequence[int] = (100, 100),
+        net_arch: Sequence[int] = NET_ARCH,
         context_dim: int = 0,
         action_scale: float = 1.0,
         optimizer_class: type[th.optim.Optimizer] = th.optim.Adam,
@@ -150,6 +153,8 @@ class HyperMAMLPolicy(MAMLPolicy):
     ) -> None:
         self.spec = resolve_spec(preset, network_kwargs)
         super().__init__(*args, **kwargs)
+        if tuple(self.net_arch) != NET_ARCH:
+            warnings.warn("net_arch is for perceptrons: sizes of hypernetworks are preset and network_kwargs", stacklevel=2)
 
     def make_network(self, obs_dim: int, action_dim: int) -> GaussianHyper:
         """As in the parent."""

@@ -16,6 +16,7 @@ from sb3_hyper.meta.policy import TaskPolicy
 from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_spec
 from sb3_hyper.policies.optimizers import changes, fix_learning_rate, fused_where_possible
 
+NET_ARCH = (300, 300, 300)  # the authors' perceptrons
 KINDS = ("mlp", "hyper")
 
 
@@ -59,7 +60,7 @@ class PEARLPolicy(TaskPolicy):
         action_space: spaces.Box,
         lr_schedule: Schedule,
         latent_dim: int = 5,
-        net_arch: Sequence[int] = (300, 300, 300),
+        net_arch: Sequence[int] = NET_ARCH,
         encoder_arch: Sequence[int] = (200, 200, 200),
         context_next_obs: bool = False,
         use_encoder: bool = True,
@@ -84,6 +85,8 @@ class PEARLPolicy(TaskPolicy):
             warnings.warn(
                 'network_kwargs and critic_meta are for actor="hyper" and critic="hyper" ("HyperPolicy")', stacklevel=2
             )
+        if actor == critic == "hyper" and tuple(net_arch) != NET_ARCH:
+            warnings.warn("net_arch is for perceptrons: sizes of hypernetworks are preset and network_kwargs", stacklevel=2)
         super().__init__(observation_space, action_space, optimizer_class=optimizer_class, optimizer_kwargs=optimizer_kwargs)
         self.latent_dim, self.net_arch, self.encoder_arch = latent_dim, list(net_arch), list(encoder_arch)
         self.context_next_obs, self.use_encoder = context_next_obs, use_encoder
