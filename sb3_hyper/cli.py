@@ -185,7 +185,11 @@ def merge_results(args: argparse.Namespace, console: Console) -> int:
         if not path.is_file():
             raise StudyError(f"There is no file {path}: nothing was merged")
     known = {run.key for run in study.runs()}
-    results = {path: results_of(study, path) for path in args.files}
+    results_of(study, target)  # what is there must fit, too
+    try:
+        results = {path: results_of(study, path) for path in args.files}
+    except StudyError as error:
+        raise StudyError(f"{error}. Nothing was merged") from error
     for path, runs in results.items():
         for run in read_results(path):
             if run.study == study.name and run.key not in known:

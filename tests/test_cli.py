@@ -86,8 +86,20 @@ def test_rows_of_another_definition_are_not_merged(study, tmp_path, capsys):
     other = tmp_path / "other.csv"
     merge_rows(other, rows_of(study, definition="0" * 8))
     assert call("merge", study, other, folder=tmp_path) == 2
-    assert "another definition of the study" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "of another definition of the study" in said
+    assert "Nothing was merged" in said
     assert not (tmp_path / "results" / "toy.csv").exists()
+
+
+def test_nothing_is_merged_into_rows_of_another_definition(study, tmp_path, capsys):
+    target = tmp_path / "results" / "toy.csv"
+    merge_rows(target, [row for row in rows_of(study, definition="0" * 8) if row["step"] == "100"])
+    before = target.read_text()
+    merge_rows(tmp_path / "other.csv", rows_of(study))
+    assert call("merge", study, tmp_path / "other.csv", folder=tmp_path) == 2
+    assert f"{target} holds toy, mlp, Pendulum-v1, 0 of another definition" in capsys.readouterr().err.replace("\n", "")
+    assert target.read_text() == before
 
 
 def test_runs_that_the_study_does_not_have_are_not_merged(study, tmp_path, capsys):

@@ -239,8 +239,9 @@ def check_env(make_env: Callable[[], gym.Env], horizon: int | None, agent: Agent
     :raises ValueError: If neither episodes nor rollouts are limited, or observations are not what the agent reads.
     :raises RuntimeError: If the environment does not repeat itself.
     """
-    env = make_env()
-    if make_env() is env:
+    env, other = make_env(), make_env()
+    other.close()
+    if other.unwrapped is env.unwrapped:
         raise ValueError("make_env gave the same environment twice: it must make a new one each time")
     max_episode_steps = _time_limit(env)
     observation = env.reset(seed=0)[0]

@@ -88,6 +88,8 @@ def load_agent(path: Path, env_id: str, algo: str | None, normalization: Path | 
         message = f"{path} could not be loaded as a model of {name} in {env_id} ({_one_line(error)}): is --algo right?"
         raise ValueError(message) from error
     agent = Agent(model)
+    if not issubclass(model.policy_class, tuple(model.policy_aliases.values())):
+        raise ValueError(f"{path} holds a {model.policy_class.__name__}, which is no policy of {name}: is --algo right?")
     observations = stack([gym.make(env_id).reset(seed=0)[0]])
     try:
         agent.values(observations, agent.actions(observations))

@@ -123,7 +123,7 @@ def read_results(path: str | Path) -> list[RunResult]:
     runs: dict[tuple[str, ...], list[Row]] = {}
     for row in read_rows(path):
         runs.setdefault(tuple(row[key] for key in KEYS[:-1]), []).append(row)
-    return [_run(rows) for rows in runs.values()]
+    return [_run(rows, path) for rows in runs.values()]
 
 
 def results_of(study: Study, path: str | Path) -> list[RunResult]:
@@ -141,12 +141,12 @@ def results_of(study: Study, path: str | Path) -> list[RunResult]:
     return results
 
 
-def _run(rows: Sequence[Row]) -> RunResult:
+def _run(rows: Sequence[Row], path: str | Path) -> RunResult:
     rows = sorted(rows, key=lambda row: int(row["step"]))
     first = rows[0]
     columns = [name for name in first if name.startswith("return_") and first[name]]
     for row in rows:
-        where = ", ".join(row[key] for key in KEYS)
+        where = f"{path}: {', '.join(row[key] for key in KEYS)}"
         if len(_returns(row)) != len(columns):
             raise ValueError(f"{where}: {len(_returns(row))} episodes, where the run's first evaluation has {len(columns)}")
         if row["definition"] != first["definition"]:
@@ -175,7 +175,8 @@ def merge_rows(path: str | Path, rows: Iterable[Row]) -> int:
     :param path: The file; it is made if need be, and replaced whole.
     :param rows: The rows.
     :return: How many rows were new.
-    :raises ValueError: If a row is there with other returns: one of the two is not what it says.
+    :raises ValueError: If a row is there with other returns: one of the two is not what it says. If a run would have rows of
+        several definitions.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,6 +188,10 @@ def merge_rows(path: str | Path, rows: Iterable[Row]) -> int:
             there = merged.setdefault(key, row)
             if _returns(there) != _returns(row):
                 raise ValueError(f"{path} holds other returns for {', '.join(key)}")
+        runs: dict[tuple[str, ...], str] = {}
+        for key, row in merged.items():
+            if runs.setdefault(key[:-1], row["definition"]) != row["definition"]:
+                raise ValueError(f"{path}: {', '.join(key)} would be of another definition than the rest of its run")
         if len(merged) > before:
             _write(path, list(merged.values()))
         return len(merged) - before

@@ -129,9 +129,9 @@ def scores(runs: StudyRuns) -> Table:
     caption = (
         f"Final: mean of the last {min(5, runs.study.steps // runs.study.eval_freq)} evaluations. Area: return averaged over "
         "the steps from the first evaluation to the last. Both with 95 % bootstrap intervals over seeds, if there are two "
-        f"or more ({COVERS}). Highest: the best evaluation of each run, mean ± standard deviation (n - 1), as in the paper's "
-        "tables; it is biased upwards. Shortfall: how far below their best one so far the evaluations lie on average; 0 is "
-        "steady. " + _behind(runs)
+        f"or more ({COVERS}). Highest: the best evaluation of each run, which is what the paper's tables have, mean ± "
+        "standard deviation (n - 1); it is biased upwards. Shortfall: how far below their best one so far the evaluations "
+        "lie on average; 0 is steady. " + _behind(runs)
     )
     header = ("Environment", "Variant", "Seeds", "Final score", "Highest", "Area under the curve", "Shortfall")
     return Table("scores", "Scores", caption, header, list(_rows(runs, row)), n_names=2)

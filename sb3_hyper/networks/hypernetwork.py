@@ -1,6 +1,8 @@
 """The hypernetwork of "Recomposing the Reinforcement Learning Building Blocks with Hypernetworks" (Fig. 1)."""
 
 from collections.abc import Sequence
+from numbers import Integral
+from typing import cast
 
 import torch as th
 from torch import nn
@@ -45,7 +47,7 @@ class HyperNetwork(nn.Module):
     ) -> None:
         super().__init__()
         spec = HyperNetworkSpec() if spec is None else spec
-        output_dims = list(output_dims) if isinstance(output_dims, Sequence) else [int(output_dims)]
+        output_dims = [int(output_dims)] if isinstance(output_dims, Integral) else list(cast(Sequence[int], output_dims))
         sizes = {"meta_dim": meta_dim, "base_dim": base_dim, "output_dims": min(output_dims, default=0)}
         for name, size in sizes.items():
             if size < 1:

@@ -50,15 +50,17 @@ def register_critic(name: str, factory: QNetworkFactory) -> None:
     :raises ValueError: If the name is taken. (The same definition may come again, as cells of notebooks do.)
     """
     there = REGISTERED.get(name)
-    if name in CRITICS and (there is None or _definition(there) != _definition(factory)):
+    again = there is factory or (there is not None and _definition(there) == _definition(factory))
+    if name in CRITICS and not again:
         raise ValueError(f"There is a critic named {name!r} already")
     REGISTERED[name] = factory
     if name not in CRITICS:
         CRITICS.append(name)
 
 
-def _definition(factory: QNetworkFactory) -> tuple[str, str]:
-    return factory.__module__, getattr(factory, "__qualname__", repr(factory))
+def _definition(factory: QNetworkFactory) -> object:
+    name = getattr(factory, "__qualname__", "<lambda>")
+    return factory if "<" in name else (factory.__module__, name)  # what is defined in functions may differ
 
 
 def check_critic(critic: str | QNetworkFactory, context: Sequence[int] | None, place: str | None) -> None:

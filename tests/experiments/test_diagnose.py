@@ -96,7 +96,7 @@ def test_the_wrong_algorithm_is_named(saved, capsys, algo):
     )
 
 
-@pytest.mark.parametrize(("algorithm", "algo"), [(SAC, "tqc"), (TQC, "sac"), (TQC, "crossq")])
+@pytest.mark.parametrize(("algorithm", "algo"), [(SAC, "tqc"), (SAC, "crossq"), (TQC, "sac"), (TQC, "crossq")])
 def test_a_critic_of_another_algorithm_is_named(tmp_path, capsys, algorithm, algo):
     path = tmp_path / "model.zip"
     algorithm("MlpPolicy", "Pendulum-v1", policy_kwargs={"net_arch": [8]}, buffer_size=200).save(path)

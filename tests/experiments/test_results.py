@@ -67,10 +67,15 @@ def test_evaluations_of_one_run_have_equally_many_episodes(tmp_path):
 
 
 def test_evaluations_of_one_run_are_of_one_definition(tmp_path):
-    first, second = result().rows()
-    merge_rows(tmp_path / "r.csv", [first, second | {"definition": "0" * 8}])
-    with pytest.raises(ValueError, match="s, v, E-v1, 0, 20: of another definition than the run's first evaluation"):
-        read_results(tmp_path / "r.csv")
+    path = tmp_path / "r.csv"
+    first, second = result(definition="1" * 8).rows()
+    merge_rows(path, [first])
+    with pytest.raises(ValueError, match="s, v, E-v1, 0, 20 would be of another definition than the rest of its run"):
+        merge_rows(path, [second | {"definition": "0" * 8}])
+    merge_rows(path, [second])
+    path.write_text(path.read_text().replace("1" * 8, "0" * 8, 1))
+    with pytest.raises(ValueError, match=r"r.csv: s, v, E-v1, 0, 20: of another definition than the run's first evaluation"):
+        read_results(path)
 
 
 def test_an_evaluation_that_is_there_twice_is_refused(tmp_path):

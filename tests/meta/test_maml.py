@@ -328,8 +328,9 @@ def test_errors_say_what_is_accepted():
         make(inner_learning_rate={"log_std": 0.1})
     with pytest.raises(ValueError, match="inner_learning_rate must be"):
         make(inner_learning_rate=float("nan"))
-    with pytest.raises(ValueError, match="inner_learning_rate must be a number, numbers by parameter or 'auto', got True"):
-        make(inner_learning_rate=True)
+    for wrong in (True, None, [0.1], {"": None}, {"": "0.1"}):
+        with pytest.raises(ValueError, match="inner_learning_rate must be a number, numbers by parameter or 'auto', got"):
+            make(inner_learning_rate=wrong)
     with pytest.warns(UserWarning, match="net_arch is for perceptrons"):
         make("hyper", policy_kwargs=dict(net_arch=[7]))
     with pytest.raises(ValueError, match="cg_damping must be a number that is not negative, got -1"):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 
 def rates_by_parameter(rate: float | str | Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
@@ -11,9 +12,9 @@ def rates_by_parameter(rate: float | str | Mapping[str, float], names: Sequence[
     :return: Name -> rate.
     :raises ValueError: If a parameter has none, a beginning fits nothing, or a rate is no number that is not negative.
     """
-    if isinstance(rate, (str, bool)):
+    rates = rate if isinstance(rate, Mapping) else {"": rate}
+    if any(isinstance(number, bool) or not isinstance(number, Real) for number in rates.values()):
         raise ValueError(f"inner_learning_rate must be a number, numbers by parameter or 'auto', got {rate!r}")
-    rates = rate if isinstance(rate, Mapping) else {"": float(rate)}
     by_name = {}
     for name in names:
         fitting = [prefix for prefix in rates if name.startswith(prefix)]
