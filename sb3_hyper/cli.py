@@ -259,6 +259,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(arguments)
     try:
         return args.function(args, Console())
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

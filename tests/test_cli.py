@@ -125,6 +125,8 @@ def test_wrong_use_ends_with_2_and_says_why(study, tmp_path, capsys):
     assert "There is no study 'nothing'. Known: " in capsys.readouterr().err
     assert call("merge", study, tmp_path / "none.csv", folder=tmp_path) == 2
     assert "There is no file" in capsys.readouterr().err
+    assert cli.main(["study", "run", str(study), "--folder", str(study)]) == 2
+    assert str(study) in capsys.readouterr().err
     study.write_text(yaml.safe_dump(STUDY | {"environments": ["Nowhere-v0"]}))
     assert call("run", study, folder=tmp_path) == 2
     assert "'Nowhere-v0' is not registered with gymnasium" in capsys.readouterr().err

@@ -188,8 +188,15 @@ def test_resume_goes_on_with_the_same_run_only(tmp_path):
         (["--seed", "5", *FAST], "holds another run: seed 0, not 5. Repeat the command"),
         (["-n", "900", *FAST], "n_timesteps 450, not 900"),
         ([*FAST, "gamma:0.5"], "hyperparams .*not .*0.5"),
+        (["--eval-env-kwargs", "g:1.0", *FAST], "eval_env_kwargs None, not "),
     ):
         assert re.search(message, python(*command, *changes, ok=False))
+
+
+def test_a_command_that_failed_before_it_began_can_be_corrected(tmp_path):
+    command = ["sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, "--resume", *SHORT]
+    assert "learning_start" in python(*command, *FAST, "learning_start:50", ok=False)
+    assert "Model, evaluations and learning curve lie" in python(*command, *FAST)
 
 
 @pytest.mark.slow

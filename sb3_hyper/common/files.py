@@ -60,10 +60,14 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """
     :param path: The file.
     :return: What it holds; None if there is no such file.
+    :raises ValueError: If it is damaged.
     """
-    with contextlib.suppress(FileNotFoundError):
+    try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    return None
+    except FileNotFoundError:
+        return None
+    except ValueError as error:  # no text, or no JSON
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def sync(folder: str | os.PathLike[str]) -> None:

@@ -147,8 +147,9 @@ class RolloutCallback(MeasuringCallback):
             self.branches = make_branches(make_env, self.n_branches, self.n_processes)
 
     def _on_training_end(self) -> None:
-        super()._on_training_end()
-        self.branches.close()
+        if hasattr(self, "branches"):  # rl-zoo3 ends callbacks that failed to start, too
+            super()._on_training_end()
+            self.branches.close()
 
 
 @contextmanager

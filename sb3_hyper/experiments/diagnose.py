@@ -123,7 +123,8 @@ def find_normalization(path: Path, env_id: str) -> Path | None:
     :param env_id: Id of its environment.
     :return: The ``VecNormalize`` that rl-zoo3 saved with it, if it did.
     """
-    file = path.parent / env_id.replace("/", "-") / "vecnormalize.pkl"
+    name = env_id.rpartition(":")[2]  # without the module that registers it
+    file = path.parent / name.replace("/", "-") / "vecnormalize.pkl"
     return file if file.is_file() else None
 
 

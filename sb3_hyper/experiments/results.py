@@ -88,7 +88,7 @@ def read_rows(path: str | Path) -> list[Row]:
     """
     if not Path(path).is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:  # Excel puts a mark before the first name
         reader = csv.DictReader(file)
         missing = set(FIXED) - set(reader.fieldnames or ())
         if missing:
@@ -108,10 +108,11 @@ def _check(row: Row, where: str) -> None:
         raise ValueError(f"{where}: as many values as columns are expected")
     for name, value in row.items():
         if name in ("seed", "step", "seconds", "cpu_seconds") or (name.startswith("return_") and value):
+            kind, what = (int, "whole number") if name in ("seed", "step") else (float, "number")
             try:
-                float(value)
+                kind(value)
             except ValueError:
-                raise ValueError(f"{where}: {name} is no number, got {value!r}") from None
+                raise ValueError(f"{where}: {name} is no {what}, got {value!r}") from None
 
 
 def read_results(path: str | Path) -> list[RunResult]:

@@ -73,6 +73,8 @@ class Variant(BaseModel):
             json.dumps(self.hyperparams, sort_keys=True)
         except TypeError as error:
             raise ValueError(f"hyperparams: numbers, text, lists and mappings by text only ({error})") from error
+        if "n_timesteps" in self.hyperparams:
+            raise ValueError("hyperparams: n_timesteps is the study's steps")
         buffer_size = self.hyperparams.get("buffer_size", 1)
         if not isinstance(buffer_size, int) or buffer_size < 1:
             raise ValueError(f"hyperparams: buffer_size must be a positive whole number, got {buffer_size!r}")
@@ -115,6 +117,17 @@ class Study(BaseModel):
             raise ValueError(f"baseline {self.baseline!r} is not one of the variants {', '.join(self.variants)}")
         if self.steps < self.eval_freq:
             raise ValueError(f"steps ({self.steps}) end before the first evaluation (eval_freq {self.eval_freq})")
+        return self
+
+    @model_validator(mode="after")
+    def _check_eval_freq(self) -> "Study":
+        for name, variant in self.variants.items():
+            for environment in self.environments:
+                n_envs = variant.settings(environment).get("n_envs", 1)
+                if isinstance(n_envs, int) and n_envs > self.eval_freq:
+                    raise ValueError(
+                        f"eval_freq ({self.eval_freq}) is less than one step of all environments of variant {name} ({n_envs})"
+                    )
         return self
 
     def check_environments(self) -> None:
@@ -254,6 +267,17 @@ class Run:
         return ["train", "--resume", *(str(word) for option in options.items() for word in option), *packages]
 
 
+class UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, which refuses a key that is there twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As in the parent; what ``<<`` brings in may be replaced."""
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise yaml.constructor.ConstructorError(None, None, f"{', '.join(twice)} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def load_study(name: str) -> Study:
     """
     Load a definition.
@@ -266,7 +290,7 @@ def load_study(name: str) -> Study:
     if not path.is_file():
         raise StudyError(f"There is no study {name!r}. Known: {', '.join(study_names())}, or the path of a YAML file.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)  # a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} is not YAML: {error}") from error
     if not isinstance(content, dict):

@@ -54,8 +54,7 @@ class ResumingExperimentManager(ExperimentManager):
 
     def _check_same_run(self) -> None:
         """A folder holds one run: what another command asks for is neither gone on with nor written over it."""
-        with open(self.config, encoding="utf-8") as file:
-            entries = yaml.safe_load(file) if self.config.endswith((".yml", ".yaml")) else {}
+        text = Path(self.config).read_text(encoding="utf-8") if os.path.isfile(self.config) else self.config
         names = (
             "algo",
             "env",
@@ -66,18 +65,26 @@ class ResumingExperimentManager(ExperimentManager):
             "n_eval_envs",
             "hyperparams",
             "env_kwargs",
+            "eval_env_kwargs",
+            "storage",
+            "study_name",
+            "trial_id",
         )
         asked = {name: getattr(self.args, name) for name in names}
-        asked["settings"] = entries.get(self.env_name.gym_id, entries.get("default"))
+        if self.config.endswith((".yml", ".yaml")):
+            entries = yaml.safe_load(text)
+            asked["settings"] = entries.get(self.env_name.gym_id, entries.get("default"))
+        else:
+            asked["settings"] = text  # of a Python file: all of it
         asked = json.loads(json.dumps(asked, default=str))
         path = Path(self.save_path) / "asked.json"
-        there = read_json(path)
-        if there is None:
+        has_begun = any(Path(self.save_path).glob("checkpoint-*")) or (Path(self.save_path) / "progress.json").is_file()
+        there = read_json(path) if has_begun else None
+        if there is None:  # or another command failed before it began
             write_json(path, asked)
-        elif there != asked:
-            different = [
-                f"{name} {there.get(name)!r}, not {asked[name]!r}" for name in asked if there.get(name) != asked[name]
-            ]
+            return
+        different = [f"{name} {there.get(name)!r}, not {asked[name]!r}" for name in asked if there.get(name) != asked[name]]
+        if different:
             sys.exit(
                 f"{self.save_path} holds another run: {'; '.join(different)}. Repeat the command that started it, or give "
                 "this run a log folder of its own: -f FOLDER"

@@ -289,6 +289,13 @@ def test_environments_must_be_new_ones(wrap):
         TD3("MlpPolicy", "Pendulum-v1").learn(5, CriticBiasCallback(lambda: wrap(env), n_states=2))
 
 
+def test_a_callback_that_could_not_start_can_be_ended():
+    callback = CriticBiasCallback(n_states=2)
+    callback.init_callback(TD3("MlpPolicy", "Pendulum-v1"))
+    callback.on_training_end()
+    assert not callback.records.rows
+
+
 @pytest.mark.parametrize("action_std", [0, -1, float("nan")])
 def test_perturbations_must_have_a_size(action_std):
     with pytest.raises(ValueError, match="action_std must be a positive number"):

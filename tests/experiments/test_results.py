@@ -66,6 +66,13 @@ def test_evaluations_of_one_run_have_equally_many_episodes(tmp_path):
         read_results(tmp_path / "r.csv")
 
 
+def test_files_that_excel_wrote_are_read(tmp_path):
+    path = tmp_path / "r.csv"
+    merge_rows(path, result().rows())
+    path.write_text("\ufeff" + path.read_text(), encoding="utf-8")
+    assert len(read_results(path)) == 1
+
+
 def test_evaluations_of_one_run_are_of_one_definition(tmp_path):
     path = tmp_path / "r.csv"
     first, second = result(definition="1" * 8).rows()
@@ -100,6 +107,7 @@ def test_other_files_are_refused(tmp_path):
     ("old", "new", "message"),
     [
         (",1.00,", ",abc,", "line 2: return_0 is no number, got 'abc'"),
+        ("E-v0,0,", "E-v0,0.0,", "line 2: seed is no whole number, got '0.0'"),
         (",1.00,", ",", "line 2: as many values as columns are expected"),
         (",1.00,", ",1.00,1.00,", "line 2: as many values as columns are expected"),
     ],

@@ -35,6 +35,26 @@ def test_packaged_studies_are_valid(name):
             assert settings["buffer_size"] <= study.steps
 
 
+def test_a_key_that_is_there_twice_is_refused(tmp_path):
+    path = write(tmp_path)
+    with open(path, "a") as file:
+        file.write("steps: 2000\n")
+    with pytest.raises(StudyError, match="steps is there twice"):
+        load_study(path)
+
+
+@pytest.mark.parametrize(
+    ("hyperparams", "message"),
+    [
+        ({"policy": "MlpPolicy", "n_timesteps": 99}, "n_timesteps is the study's steps"),
+        ({"policy": "MlpPolicy", "n_envs": 101}, r"eval_freq \(100\) is less than one step of all environments of variant a"),
+    ],
+)
+def test_what_cannot_be_carried_out_is_refused(tmp_path, hyperparams, message):
+    with pytest.raises(StudyError, match=message):
+        load_study(write(tmp_path, variants={"a": {"hyperparams": hyperparams}}))
+
+
 def test_rl_zoos_algorithms_are_known():
     from rl_zoo3.utils import ALGOS
 
