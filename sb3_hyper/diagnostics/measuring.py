@@ -241,9 +241,9 @@ def check_env(make_env: Callable[[], gym.Env], horizon: int | None, agent: Agent
     :raises RuntimeError: If the environment does not repeat itself.
     """
     env, other = make_env(), make_env()
-    other.close()
     if other.unwrapped is env.unwrapped:
         raise ValueError("make_env gave the same environment twice: it must make a new one each time")
+    other.close()
     max_episode_steps = _time_limit(env)
     observation = env.reset(seed=0)[0]
     env.close()

@@ -19,6 +19,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from sb3_hyper.experiments.algorithms import ALGORITHMS, META_ALGORITHMS
 from sb3_hyper.experiments.hyperparams import HYPERPARAMS, refuse_numbers_as_text
+from sb3_hyper.experiments.unique_keys import UniqueKeys
 
 PROTOCOL = 2  # of how a run is carried out: another one, other numbers
 DEFINITIONS = Path(str(resources.files("sb3_hyper.experiments") / "definitions"))
@@ -265,17 +266,6 @@ class Run:
         }
         packages = ["--gym-packages", *study.gym_packages] if study.gym_packages else []
         return ["train", "--resume", *(str(word) for option in options.items() for word in option), *packages]
-
-
-class UniqueKeys(yaml.SafeLoader):
-    """YAML's safe loader, which refuses a key that is there twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As in the parent; what ``<<`` brings in may be replaced."""
-        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        if twice := sorted({key for key in keys if keys.count(key) > 1}):
-            raise yaml.constructor.ConstructorError(None, None, f"{', '.join(twice)} is there twice", node.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def load_study(name: str) -> Study:

@@ -50,12 +50,11 @@ def register_critic(name: str, factory: QNetworkFactory) -> None:
     :raises ValueError: If the name is taken. (The same definition may come again, as cells of notebooks do.)
     """
     there = REGISTERED.get(name)
-    again = there is factory or (there is not None and _definition(there) == _definition(factory))
-    if name in CRITICS and not again:
-        raise ValueError(f"There is a critic named {name!r} already")
-    REGISTERED[name] = factory
     if name not in CRITICS:
         CRITICS.append(name)
+    elif there is None or _definition(there) != _definition(factory):
+        raise ValueError(f"There is a critic named {name!r} already")
+    REGISTERED[name] = factory
 
 
 def _definition(factory: QNetworkFactory) -> object:

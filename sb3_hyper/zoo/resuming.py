@@ -1,6 +1,7 @@
 """Runs that go on when their command is repeated: ``--resume``."""
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -75,10 +76,10 @@ class ResumingExperimentManager(ExperimentManager):
             entries = yaml.safe_load(text)
             asked["settings"] = entries.get(self.env_name.gym_id, entries.get("default"))
         else:
-            asked["settings"] = text  # of a Python file: all of it
+            asked["settings"] = hashlib.sha256(text.encode()).hexdigest()[:8]  # of a Python file: all of it
         asked = json.loads(json.dumps(asked, default=str))
         path = Path(self.save_path) / "asked.json"
-        has_begun = any(Path(self.save_path).glob("checkpoint-*")) or (Path(self.save_path) / "progress.json").is_file()
+        has_begun = (Path(self.save_path) / "progress.json").is_file()
         there = read_json(path) if has_begun else None
         if there is None:  # or another command failed before it began
             write_json(path, asked)

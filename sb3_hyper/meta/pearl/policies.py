@@ -124,8 +124,8 @@ class PEARLPolicy(TaskPolicy):
             part = getattr(self, name)
             part.optimizer = self.optimizer_class(part.parameters(), lr=lr_schedule(1), **kwargs)  # type: ignore[call-arg]
         self._fix_learning_rates()
-        kept = [name for name in ("actor", "critic") if self.learning_rates[f"{name}_learning_rate"] == "auto"]
-        kept = [name for name in kept if self._own_rate(name) is not None]
+        auto = [name for name in ("actor", "critic") if self.learning_rates[f"{name}_learning_rate"] == "auto"]
+        kept = [name for name in auto if self._own_rate(name) is not None]
         if kept and changes(lr_schedule):
             warnings.warn(
                 f"learning_rate is a schedule, which {' and '.join(kept)} do not follow: hypernetworks keep the rate of their "
