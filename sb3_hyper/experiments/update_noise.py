@@ -82,8 +82,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
     :param console: Where to print.
     :return: Exit status.
     """
-    if args.output.suffix == ".png" or min(args.envs, args.updates) < 1:
-        console.print("--envs and --updates must be positive, and --output is a CSV file: a .png is drawn beside it")
+    if args.output.suffix == ".png" or args.envs < 1 or args.updates < 2:
+        console.print("--envs must be positive, --updates 2 at least, and --output is a CSV file: a .png is drawn beside it")
+        return 2
+    if len({path.resolve() for path in args.models}) < len(args.models):
+        console.print(f"A model is given twice: {', '.join(map(str, args.models))}", markup=False)
         return 2
     models = {}
     for path in args.models:
@@ -120,7 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", type=Path, nargs="+", help="MAML models that were saved (.zip)")
     parser.add_argument("--env", required=True, help="id of their environment")
     parser.add_argument("--envs", type=int, default=20, help="environments side by side (default: %(default)s)")
-    parser.add_argument("--updates", type=int, default=50, help="updates of each model (default: %(default)s)")
+    parser.add_argument("--updates", type=int, default=50, help="updates of each model, 2 at least (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of what is drawn (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="torch device (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("update_noise.csv"), help="(default: %(default)s)")

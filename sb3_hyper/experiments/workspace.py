@@ -62,12 +62,15 @@ class Workspace:
 
     def prepare(self, run: Run) -> None:
         """
-        Write the run's settings, and the command by which it can be repeated by hand.
+        Write the run's settings, and the command by which it can be repeated by hand. What another definition left there
+        that failed before it began is no more.
 
         :param run: A run.
         :raises StudyError: If the folder holds a run of another definition.
         """
         self._check_definition(run)
+        if self._is_redefined(run):
+            self.forgive(run)
         folder = self.run_folder(run)
         write_json(folder / "definition.json", run.definition)
         with replacing(folder / "settings.yml") as temporary:
@@ -75,10 +78,12 @@ class Workspace:
         with replacing(folder / "command.txt") as temporary:
             temporary.write_text(f"python -m sb3_hyper.zoo {' '.join(run.arguments())}\n", encoding="utf-8")
 
+    def _is_redefined(self, run: Run) -> bool:
+        return (read_json(self.run_folder(run) / "definition.json") or run.definition) != run.definition
+
     def _check_definition(self, run: Run) -> None:
-        folder = self.run_folder(run)
-        if (read_json(folder / "definition.json") or run.definition) != run.definition:
-            raise StudyError(f"{folder} holds a run of another definition of the study: {ANOTHER_DEFINITION}")
+        if self._is_redefined(run) and (self.progress(run) is not None or self.is_taken(run)):
+            raise StudyError(f"{self.run_folder(run)} holds a run of another definition of the study: {ANOTHER_DEFINITION}")
 
     def start(self, run: Run, log: IO[bytes]) -> subprocess.Popen[bytes]:
         """
@@ -120,10 +125,12 @@ class Workspace:
     def failure(self, run: Run) -> str | None:
         """
         :param run: A run.
-        :return: The last line of its log if it failed.
+        :return: The last line of its log if it failed, and has not been defined anew since.
         """
         path = self.run_folder(run) / "failed.txt"
-        return path.read_text(encoding="utf-8").splitlines()[-1] if path.is_file() else None
+        if not path.is_file() or self._is_redefined(run):
+            return None
+        return path.read_text(encoding="utf-8").splitlines()[-1]
 
     def forgive(self, run: Run) -> None:
         """

@@ -318,6 +318,7 @@ def test_another_definition_is_not_mixed_in(tmp_path):
     workspace.prepare(run)
     workspace.prepare(run)
     changed = {"sa_hyper": {"file": "td3", "hyperparams": HYPERPARAMS | {"batch_size": 17}}}
+    write_json(workspace.training_folder(run) / "progress.json", {"step": 200})
     for other in (make_workspace(tmp_path, steps=1800), make_workspace(tmp_path, variants=changed)):
         with pytest.raises(StudyError, match="sa_hyper/Pendulum-v1/seed-0 holds a run of another definition"):
             other.prepare(next(other.study.runs()))
@@ -327,6 +328,20 @@ def test_another_definition_is_not_mixed_in(tmp_path):
     assert workspace.finished() == set()
     with pytest.raises(StudyError, match=r"tiny.csv holds tiny, sa_hyper, Pendulum-v1, 0 of another definition"):
         other.finished()
+
+
+def test_what_failed_before_it_began_can_be_corrected(tmp_path):
+    workspace = make_workspace(tmp_path, variants={"sa_hyper": BROKEN})
+    run = next(workspace.study.runs())
+    workspace.prepare(run)
+    workspace.log_path(run).write_text("Unknown critic 'none'\n")
+    workspace.note_failure(run, 1)
+    assert workspace.states()[run] == "failed"
+    corrected = make_workspace(tmp_path)
+    run = next(corrected.study.runs())
+    assert corrected.states()[run] == "pending"
+    corrected.prepare(run)
+    assert corrected.states()[run] == "pending"
 
 
 def test_the_rows_of_a_finished_run_keep_its_definition(tmp_path):

@@ -55,3 +55,7 @@ def test_the_command(tmp_path, capsys):
     assert (tmp_path / "noise.csv").is_file()
     assert (tmp_path / "noise.png").is_file()
     assert main(["update-noise", str(tmp_path / "no.zip"), "--env", "PointGoal-v0"]) == 2
+    capsys.readouterr()
+    for more, message in ((["--updates", "1"], "--updates 2 at least"), ([str(tmp_path / "context.zip")], "given twice")):
+        assert main([arguments[0], *more, *arguments[1:4]]) == 2
+        assert message in capsys.readouterr().out.replace("\n", " ")
