@@ -38,7 +38,7 @@ STUDY = {
         "sac": {"algo": "sac", "file": "sac", "hyperparams": HYPERPARAMS},
     },
 }
-LONGER = {"title": "A study to interrupt", "steps": 6000}
+LONGER = {"title": "A study to interrupt", "steps": 3600}
 BROKEN = {"file": "td3", "hyperparams": {"policy_kwargs": {"critic": "none"}}}
 RUNNER = "import sys; from sb3_hyper.cli import main; sys.exit(main())"
 
@@ -161,10 +161,10 @@ def wait_until_training(workspace, runner):
 
 
 @pytest.mark.slow
-def test_ten_kills_cost_no_row_and_change_none(longer_uninterrupted, tmp_path):
+def test_kills_of_ten_processes_cost_no_row_and_change_none(longer_uninterrupted, tmp_path):
     workspace = make_workspace(tmp_path, **LONGER)
     rng = random.Random(0)
-    for kill in range(10):
+    for kill in range(5):  # of two runs each
         runner = start_runner(tmp_path, "--workers", "2")
         wait_until_training(workspace, runner)
         time.sleep(rng.uniform(0, 0.5))
@@ -180,9 +180,9 @@ def test_ten_kills_cost_no_row_and_change_none(longer_uninterrupted, tmp_path):
     assert without_clock(read_rows(workspace.results)) == longer_uninterrupted
     assert not list((tmp_path / "runs").rglob("checkpoint-*"))
     for run in workspace.study.runs():
-        assert workspace.log_path(run).read_text().count("Going on at step") >= 5
+        assert workspace.log_path(run).read_text().count("Going on at step") >= 3
         steps = training_log(workspace, run, "train/actor_loss")
-        distances = np.diff([0, *steps, 6000])  # a log every four episodes
+        distances = np.diff([0, *steps, LONGER["steps"]])  # a log every four episodes
         assert distances.max() <= 1000  # no gap where processes took over
         assert distances[:-1].min() > 0  # and nothing twice
 
@@ -271,8 +271,8 @@ def test_a_failure_is_shown_and_stops_nothing(tmp_path, capsys):
 @pytest.mark.slow
 def test_the_time_limit_interrupts_and_the_same_call_goes_on(longer_uninterrupted, tmp_path):
     workspace = make_workspace(tmp_path, **LONGER)
-    limit = 2.0
-    while max(steps_of(workspace)) < 1000:  # until it falls into the training
+    limit = 4.0
+    while max(steps_of(workspace)) < 600:  # until it falls into the training
         limit *= 1.5
         start = time.monotonic()
         assert not run_local(workspace, workers=2, time_limit=limit)
