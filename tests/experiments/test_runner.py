@@ -23,6 +23,8 @@ from sb3_hyper.experiments.results import RunResult, merge_rows, read_rows
 from sb3_hyper.experiments.studies import StudyError, load_study
 from sb3_hyper.experiments.workspace import Workspace, carry_out, is_failure
 
+pytestmark = pytest.mark.xdist_group("runner")  # one process makes the runs that others are compared with
+
 TINY = {"widths": [16], "dynamic_widths": [8]}
 HYPERPARAMS = {"learning_starts": 300, "batch_size": 16, "policy_kwargs": {"net_arch": [16], "network_kwargs": TINY}}
 STUDY = {
