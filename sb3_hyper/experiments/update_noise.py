@@ -98,12 +98,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
             return 2
         label = path.stem if len({path.stem for path in args.models}) == len(args.models) else str(path)
         models[label] = model
-    populations = {}
+    populations: dict[str, np.ndarray] = {}
+    output: Path = args.output
     for label, model in models.items():
         count = functools.partial(track, description=label, console=console)
         populations[label] = update_noise(model, args.updates, seed=args.seed, progress=count)  # type: ignore[arg-type]
-    output: Path = args.output
-    write_populations(output, populations)
+        write_populations(output, populations)  # each model takes long: none is lost with those after it
     figure = plot_populations(populations)
     with replacing(output.with_suffix(".png")) as temporary:
         figure.savefig(temporary, dpi=150)

@@ -1,5 +1,7 @@
 """Independent updates from one model."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -59,3 +61,24 @@ def test_the_command(tmp_path, capsys):
     for more, message in ((["--updates", "1"], "--updates 2 at least"), ([str(tmp_path / "context.zip")], "given twice")):
         assert main([arguments[0], *more, *arguments[1:4]]) == 2
         assert message in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_what_is_measured_is_not_lost_with_what_comes_after(tmp_path, monkeypatch):
+    model = make("context", n_envs=2)
+    model.learn(ITERATION)
+    for name in ("first.zip", "second.zip"):
+        model.save(tmp_path / name)
+    calls = []
+
+    def measure(model, *args, **kwargs):
+        calls.append(model)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return np.ones((2, 3, 2))
+
+    monkeypatch.setattr("sb3_hyper.experiments.update_noise.update_noise", measure)
+    models = [str(tmp_path / "first.zip"), str(tmp_path / "second.zip")]
+    output = tmp_path / "noise.csv"
+    with contextlib.suppress(KeyboardInterrupt):
+        main(["update-noise", *models, "--env", "PointGoal-v0", "--envs", "4", "--output", str(output)])
+    assert list(read_populations(output)) == ["first"]
