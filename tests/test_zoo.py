@@ -110,6 +110,7 @@ def test_searching_for_hyperparameters_keeps_the_critic(tmp_path):
     assert "Unknown critic 'nothing'" in out  # the sampled architecture did not replace it
 
 
+@pytest.mark.slow
 def test_a_trial_of_a_search_is_trained_with_the_critic_it_was_tried_with(tmp_path):
     storage = f"sqlite:///{tmp_path}/search.db"
     values = {"one_minus_gamma": 0.01, "batch_size_pow": 5, "learning_rate": 0.002, "train_freq": 2, "net_arch": "small"}
@@ -180,6 +181,7 @@ def test_resume_leaves_other_runs_alone(tmp_path):
     assert "Pendulum-v1_1 holds a run that was not started with --resume" in out
 
 
+@pytest.mark.slow
 def test_resume_goes_on_with_the_same_run_only(tmp_path):
     command = ["sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, "--resume", *SHORT]
     python(*command, *FAST)
