@@ -37,10 +37,10 @@ study: $(VENV)/.zoo  ## Go on with the studies in the background, one worker, in
 	@echo "Runs go on in the background: tail -f logs/studies/log.txt, $(BIN)/sb3-hyper study status NAME --results benchmarks/results"
 
 test: $(VENV)/.dev  ## Run all tests
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n auto --dist worksteal
 
 quick: $(VENV)/.dev  ## Run the tests without long training
-	$(BIN)/pytest -n auto --dist loadgroup -q -m "not slow"
+	$(BIN)/pytest -n auto --dist worksteal -q -m "not slow"
 
 test-metaworld: $(METAWORLD)/.metaworld  ## Run the tests of Meta-World, in an environment with its MuJoCo
 	$(METAWORLD)/bin/pytest tests/tasks/test_metaworld.py tests/tasks/test_metaworld_missing.py

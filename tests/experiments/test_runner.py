@@ -23,8 +23,6 @@ from sb3_hyper.experiments.results import RunResult, merge_rows, read_rows
 from sb3_hyper.experiments.studies import StudyError, load_study
 from sb3_hyper.experiments.workspace import Workspace, carry_out, is_failure
 
-pytestmark = pytest.mark.xdist_group("runner")  # one process makes the runs that others are compared with
-
 TINY = {"widths": [16], "dynamic_widths": [8]}
 HYPERPARAMS = {"learning_starts": 300, "batch_size": 16, "policy_kwargs": {"net_arch": [16], "network_kwargs": TINY}}
 STUDY = {
@@ -66,11 +64,19 @@ def without_clock(rows):
     return [{key: value for key, value in row.items() if not key.endswith("seconds")} for row in rows]
 
 
+def rows_to_compare_with(tmp_path_factory, name, **changes):
+    """Rows of runs that nothing interrupts, made by the first of pytest's processes that needs them."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / name
+    with FileLock(f"{folder}.lock"):
+        workspace = make_workspace(folder, **changes)
+        assert run_local(workspace, workers=2)
+    return without_clock(read_rows(workspace.results))
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    workspace = make_workspace(tmp_path_factory.mktemp("whole"))
-    assert run_local(workspace, workers=2)
-    return without_clock(read_rows(workspace.results))
+    return rows_to_compare_with(tmp_path_factory, "whole")
 
 
 @pytest.mark.slow
@@ -125,9 +131,7 @@ def test_of_evaluations_at_one_step_the_last_counts(tmp_path):
 
 @pytest.fixture(scope="module")
 def longer_uninterrupted(tmp_path_factory):
-    workspace = make_workspace(tmp_path_factory.mktemp("longer"), **LONGER)
-    assert run_local(workspace, workers=2)
-    return without_clock(read_rows(workspace.results))
+    return rows_to_compare_with(tmp_path_factory, "longer", **LONGER)
 
 
 def runner_command(folder, *arguments):
