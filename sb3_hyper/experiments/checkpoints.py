@@ -280,7 +280,7 @@ def _evaluations(callback: EvalCallback) -> dict[str, Any]:
     return {
         "timesteps": [int(step) for step in callback.evaluations_timesteps],
         "results": [[float(value) for value in row] for row in callback.evaluations_results],
-        "ep_lengths": [[int(value) for value in row] for row in callback.evaluations_length],
+        "ep_lengths": [np.asarray(row).tolist() for row in callback.evaluations_length],  # means, of meta-learners,
     }
 
 

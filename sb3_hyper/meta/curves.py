@@ -47,7 +47,7 @@ def adaptation_curve(
     :param adapt: Adapts to the tasks that are set in a vectorized environment, each by itself.
     :param env: A vectorized task environment.
     :param tasks: The tasks.
-    :param seed: Seed of the environment.
+    :param seed: Seed of the environment. (MAML seeds it anew, from numpy's generator, whenever it plays.)
     :return: The curve of each task.
     """
     n_envs, curves = env.num_envs, []

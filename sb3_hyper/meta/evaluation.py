@@ -25,7 +25,7 @@ class MetaEvalCallback(EvalCallback):
 
     - ``adaptation.npz``: ``timesteps (n,)``, and for each split ``returns_test``, ``lengths_test``
       ``(n, n_tasks, n_episodes)``, ``nothing_test (n_tasks,)``; with ``stochastic=True`` ``returns_test_stochastic`` too.
-    - ``adaptation.csv``: the same, one row per episode.
+    - ``adaptation.csv``: its returns, one row per episode.
 
     The logger gets ``eval/test_0``, ``eval/test_1``, ...: the mean return of each episode; ``eval/test_nothing``: that of
     doing nothing; ``eval/adaptation_steps``: the environment steps of an adaptation, last episode excepted. Training with

@@ -119,7 +119,7 @@ class TaskLearner(BaseAlgorithm):
         if self.verbose >= 1:
             assert self.tasks is not None
             print(f"Tasks: {', '.join(f'{len(tasks)} {split}' for split, tasks in self.tasks)} (set {self.tasks.hash})")
-        return with_progress_bar(self, callback) if progress_bar else callback
+        return with_progress_bar(callback) if progress_bar else callback
 
 
 def refuse_less(minimum: int, **counts: int) -> None:

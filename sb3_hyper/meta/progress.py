@@ -1,7 +1,6 @@
 """A progress bar that counts the steps that count."""
 
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ProgressBarCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 
@@ -17,10 +16,13 @@ class StepsProgressBar(ProgressBarCallback):
         self._n_before = self.num_timesteps - self.pbar.n
 
 
-def with_progress_bar(model: BaseAlgorithm, callback: MaybeCallback) -> BaseCallback:
+def with_progress_bar(callback: MaybeCallback) -> BaseCallback:
     """
-    :param model: A model.
     :param callback: What the user gave.
     :return: That, with the progress bar.
     """
-    return CallbackList([model._init_callback(callback, progress_bar=False), StepsProgressBar()])
+    if isinstance(callback, BaseCallback):
+        given = [callback]
+    else:
+        given = callback if isinstance(callback, list) else [ConvertCallback(callback)]
+    return CallbackList([*given, StepsProgressBar()])

@@ -1,5 +1,8 @@
 """A run that is interrupted and resumed ends as one that is not."""
 
+import json
+from types import SimpleNamespace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -20,7 +23,7 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
 from sb3_hyper.common.files import read_json, write_json
-from sb3_hyper.experiments.checkpoints import ResumableRun
+from sb3_hyper.experiments.checkpoints import ResumableRun, _evaluations
 from sb3_hyper.experiments.repeatable_resets import RepeatableResets
 from tests.conftest import PointEnv
 
@@ -231,3 +234,12 @@ def test_resets_can_be_repeated(env_id, seed):
         another, other_reward, *_ = other.step(action)
         np.testing.assert_array_equal(one, another)
         assert reward == other_reward
+
+
+def test_lengths_that_are_means_are_kept_as_they_are():
+    callback = SimpleNamespace(
+        evaluations_timesteps=[100], evaluations_results=[[1.5, 2]], evaluations_length=[np.array([7.25, 14.5])]
+    )
+    assert _evaluations(callback)["ep_lengths"] == [[7.25, 14.5]]
+    callback.evaluations_length = [[7, 14]]
+    assert json.dumps(_evaluations(callback)["ep_lengths"]) == "[[7, 14]]"

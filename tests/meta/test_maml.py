@@ -1,11 +1,13 @@
 """MAML as an SB3 algorithm: episodes, baseline, sampling, saving, adapting."""
 
 import copy
+import csv
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
+from rl_zoo3.exp_manager import ExperimentManager
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
@@ -177,7 +179,53 @@ def test_a_worker_that_dies_is_an_error_that_names_its_task():
         model.learn(100)
 
 
+def test_a_callbacks_broken_connection_is_not_taken_for_a_workers():
+    class Reports(BaseCallback):
+        def _on_step(self):
+            raise ConnectionResetError("no server")
+
+    env = SubprocVecEnv([lambda: gym.make("sb3_hyper:PointGoal-v0")] * 2)
+    with pytest.raises(ConnectionResetError, match="no server"):
+        make(env=env).learn(100, Reports())
+    env.close()
+
+
 # ---------------------------------------------------------------- as an SB3 algorithm
+
+
+@pytest.mark.parametrize(
+    ("clip_range", "logged"),
+    [
+        (ExperimentManager._preprocess_schedules({"clip_range": 0.2})["clip_range"], [0.2, 0.2]),  # rl-zoo3 makes one of 0.2
+        (lambda remaining: 0.1 + remaining, [0.6, 0.1]),
+    ],
+)
+def test_the_clip_range_may_be_a_schedule(clip_range, logged, tmp_path):
+    model = make("promp", clip_range=clip_range)
+    model.set_logger(configure(str(tmp_path), ["csv"]))
+    model.learn(2 * ITERATION)
+    model.logger.close()
+    rows = csv.DictReader((tmp_path / "progress.csv").read_text().splitlines())
+    assert [float(row["train/clip_range"]) for row in rows] == logged
+
+
+@pytest.mark.filterwarnings("ignore::tqdm.TqdmExperimentalWarning")
+def test_with_a_progress_bar_callbacks_begin_once_and_have_a_logger():
+    class Begins(BaseCallback):
+        n_begun = 0
+
+        def _init_callback(self):
+            self.logger.record("begun", 1)
+            self.n_begun += 1
+
+        def _on_step(self):
+            return True
+
+    alone, in_list, called = Begins(), Begins(), []
+    for callback in (alone, [in_list], lambda *_: called.append(True) is None):
+        make().learn(1, callback, progress_bar=True)
+    assert alone.n_begun == in_list.n_begun == 1
+    assert called
 
 
 @pytest.mark.parametrize("arm", ARMS)

@@ -300,6 +300,17 @@ def test_seeds_repeat_bit_for_bit_and_differ_from_each_other(policy):
     )
 
 
+def test_a_replay_buffer_of_other_tasks_is_refused(tmp_path):
+    model = make("MlpPolicy")
+    model.save_replay_buffer(tmp_path / "buffer.pkl")
+    make("MlpPolicy").load_replay_buffer(tmp_path / "buffer.pkl")
+    other = make("MlpPolicy", task_seed=7)
+    own = other.replay_buffer
+    with pytest.raises(ValueError, match="not one of this model's 4 training tasks"):
+        other.load_replay_buffer(tmp_path / "buffer.pkl")
+    assert other.replay_buffer is own
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_resuming_is_exact(policy, tmp_path):
     model = make(policy)

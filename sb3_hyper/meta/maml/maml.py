@@ -11,7 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import safe_mean
+from stable_baselines3.common.utils import FloatSchedule, safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.common.arguments import listing_accepted
@@ -31,7 +31,7 @@ from sb3_hyper.meta.maml.objectives import (
 )
 from sb3_hyper.meta.maml.policies import HyperMAMLPolicy, MAMLPolicy
 from sb3_hyper.meta.maml.rates import rates_by_parameter
-from sb3_hyper.meta.maml.sampler import OnStep, Stopped, WorkerDied, obituary
+from sb3_hyper.meta.maml.sampler import OnStep, Stopped, naming_the_dead
 from sb3_hyper.meta.maml.trust_region import Judgement, trust_region_step
 from sb3_hyper.tasks.interface import Task, TaskSet
 
@@ -77,10 +77,10 @@ class MAML(TaskLearner):
     :param target_kl: TRPO: the trust region.
     :param cg_max_steps: TRPO: iterations of conjugate gradient.
     :param cg_damping: TRPO: damping of the Hessian.
-    :param line_search_shrinking_factor: TRPO: the step shrinks by it,
-    :param line_search_max_iter: TRPO: so many times at most.
+    :param line_search_shrinking_factor: TRPO: the step shrinks by it until it is good,
+    :param line_search_max_iter: TRPO: with so many trials at most, the whole step's among them.
     :param n_epochs: ProMP: steps of the optimizer per iteration.
-    :param clip_range: ProMP: how far the likelihood ratio counts.
+    :param clip_range: ProMP: how far the likelihood ratio counts, a number or a schedule.
     :param kl_weight: ProMP: weight of the divergence before the inner steps.
     :param backend: ``"batched"``: all tasks by batched products. ``"vmap"``, ``"loop"``: the same numbers by other means.
     :param policy_kwargs: Arguments of the policy.
@@ -123,7 +123,7 @@ class MAML(TaskLearner):
         line_search_shrinking_factor: float = 0.8,
         line_search_max_iter: int = 20,
         n_epochs: int = 5,
-        clip_range: float = 0.3,
+        clip_range: float | Schedule = 0.3,
         kl_weight: float = 5e-4,
         backend: str = "batched",
         policy_kwargs: dict[str, Any] | None = None,
@@ -161,7 +161,9 @@ class MAML(TaskLearner):
             raise ValueError(f"cg_damping must be a number that is not negative, got {cg_damping}")
         if not 0 < line_search_shrinking_factor < 1:
             raise ValueError(f"line_search_shrinking_factor must be between 0 and 1, got {line_search_shrinking_factor}")
-        positive = {"gamma": gamma, "target_kl": target_kl, "clip_range": clip_range}
+        positive = {"gamma": gamma, "target_kl": target_kl}
+        if not callable(clip_range):
+            positive["clip_range"] = clip_range
         for name, number in positive.items():
             if not 0 < number < (1 + 1e-12 if name == "gamma" else math.inf):
                 raise ValueError(f"{name} must be positive{', and 1 at most' if name == 'gamma' else ''}, got {number}")
@@ -245,11 +247,10 @@ class MAML(TaskLearner):
         while self.num_timesteps < total_timesteps:
             callback.on_rollout_start()
             try:
-                batch = self.collect(callback)
+                with naming_the_dead(self.env):
+                    batch = self.collect(callback)
             except Stopped:
                 break
-            except (EOFError, ConnectionError) as error:
-                raise WorkerDied(obituary(self.get_env())) from error
             callback.on_rollout_end()
             done = min(self.num_timesteps, total_timesteps)  # the last iteration goes beyond
             self._update_current_progress_remaining(done, total_timesteps)
@@ -357,15 +358,17 @@ class MAML(TaskLearner):
             self.logger.record("train/is_line_search_success", float(outcome.accepted))
         else:
             self._update_learning_rate(self.policy.optimizer)
+            clip_range = FloatSchedule(self.clip_range)(self._current_progress_remaining)
             for _ in range(self.n_epochs):
-                loss, _, kl_before, _ = self.meta_objective(batch, clip_range=self.clip_range)
+                loss, _, kl_before, _ = self.meta_objective(batch, clip_range=clip_range)
                 # the gradient first, then the step: an optimizer's closure would overwrite it
                 self.policy.optimizer.zero_grad()
                 (loss + self.kl_weight * kl_before).backward()
                 self.policy.optimizer.step()
-            loss, kl, *_ = self.meta_objective(batch, differentiable=False, clip_range=self.clip_range)
+            loss, kl, *_ = self.meta_objective(batch, differentiable=False, clip_range=clip_range)
             self.logger.record("train/loss", loss.item())
             self.logger.record("train/kl", kl.item())
+            self.logger.record("train/clip_range", clip_range)
         self._n_updates += 1
         self.logger.record("train/std", self.policy.network.log_std.exp().mean().item())
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
@@ -395,7 +398,7 @@ class MAML(TaskLearner):
         :param deterministic: Whether the curve's returns are those of an episode with the policy's mode. (What is learned
             from are samples in any case.)
         :return: For 0, 1, ... ``n_steps`` steps: mean undiscounted return of the episodes ``(n_envs, n_steps + 1)``, and mean
-            length of an episode.
+            length of those that are learned from.
         """
         env = env if isinstance(env, VecEnv) else self._wrap_env(env, monitor_wrapper=False)
         self._check_env(env)

@@ -1,6 +1,8 @@
 """Episodes of many tasks at once, whatever the number of environments."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import wait
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,7 +116,7 @@ def _play(
     ends: list[list[int]] = [[0] for _ in range(n_used)]
     spare = np.zeros((n_envs - n_used, *env.action_space.shape), dtype=np.float32)  # type: ignore[misc]
     n_since_end = 0
-    try:
+    with naming_the_dead(env, [tasks[index] for index in in_env]):
         obs = np.asarray(reset_to_tasks(env, [tasks[index] for index in in_env]))
         while left.any():
             rows = th.as_tensor(obs[:n_used], device=device).float()
@@ -132,8 +134,6 @@ def _play(
                 ends[i].append(len(steps))
                 left[i] -= 1
             obs = np.asarray(new_obs)
-    except (EOFError, ConnectionError) as error:
-        raise WorkerDied(obituary(env, [tasks[index] for index in in_env])) from error
     arrays = [np.stack(column, axis=1) for column in zip(*steps, strict=True)]  # (n_used, n_steps, ...)
     # a task's environments stand side by side: its episodes come together
     return [
@@ -143,21 +143,25 @@ def _play(
     ]
 
 
-def obituary(env: Any, tasks: Sequence[Task] = ()) -> str:
+@contextmanager
+def naming_the_dead(env: Any, tasks: Sequence[Task] = ()) -> Iterator[None]:
     """
     :param env: A vectorized environment.
     :param tasks: Task of each environment, if they are known.
-    :return: Which of its processes have ended.
+    :raises WorkerDied: In place of a broken connection, if a process of the environment has ended.
     """
-    inner = env
-    while not isinstance(inner, SubprocVecEnv) and hasattr(inner, "venv"):
-        inner = inner.venv
-    processes = getattr(inner, "processes", [])
-    for process in processes:
-        process.join(timeout=1)
-    dead = [
-        f"environment {i}" + (f" with task {tasks[i]}" if tasks else "")
-        for i, process in enumerate(processes)
-        if not process.is_alive()
-    ]
-    return f"A process that runs an environment has ended: {', '.join(dead) or 'it is not known which'}"
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        while not isinstance(env, SubprocVecEnv) and hasattr(env, "venv"):
+            env = env.venv
+        processes = getattr(env, "processes", [])
+        wait([process.sentinel for process in processes], timeout=1)
+        dead = [
+            f"environment {i}" + (f" with task {tasks[i]}" if tasks else "")
+            for i, process in enumerate(processes)
+            if not process.is_alive()
+        ]
+        if not dead:  # a connection of the environment itself, or of a callback
+            raise
+        raise WorkerDied(f"A process that runs an environment has ended: {', '.join(dead)}") from error

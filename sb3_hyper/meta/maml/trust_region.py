@@ -171,8 +171,8 @@ def trust_region_step(
     :param target_kl: The largest KL.
     :param cg_max_steps: Iterations of conjugate gradient.
     :param cg_damping: Is added to the Hessian's diagonal.
-    :param line_search_shrinking_factor: The step shrinks by it,
-    :param line_search_max_iter: so many times at most.
+    :param line_search_shrinking_factor: The step shrinks by it until it is good,
+    :param line_search_max_iter: with so many trials at most, the whole step's among them.
     :return: What came of it.
     """
     parameters = list(parameters)

@@ -1,5 +1,6 @@
 """The transitions of all training tasks, in one store."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,6 +8,8 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.preprocessing import get_action_dim, get_flattened_obs_dim
+
+from sb3_hyper.tasks.interface import Task
 
 
 class TaskBatch(NamedTuple):
@@ -48,6 +51,7 @@ class TaskReplayBuffer(ReplayBuffer):
     :param action_space: Action space.
     :param device: torch device of the batches.
     :param n_tasks: Number of tasks.
+    :param tasks: The tasks themselves, by which a stored buffer is recognised.
     """
 
     FIELDS = ("observations", "actions", "rewards", "next_observations", "dones")
@@ -60,9 +64,10 @@ class TaskReplayBuffer(ReplayBuffer):
         action_space: spaces.Space,
         device: th.device | str = "auto",
         n_tasks: int = 1,
+        tasks: Sequence[Task] = (),
         **kwargs: Any,
     ) -> None:
-        self.n_tasks = n_tasks
+        self.n_tasks, self.tasks = n_tasks, tuple(tasks)
         self.capacity = buffer_size // n_tasks
         if self.capacity < 1:
             raise ValueError(f"buffer_size={buffer_size} leaves no room for each of {n_tasks} tasks")

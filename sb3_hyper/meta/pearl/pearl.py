@@ -187,7 +187,7 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
                 f"buffer_size={self.buffer_size} leaves no room for each of {n_tasks} tasks: at least twice what an iteration "
                 f"gathers in each is needed, {2 * n_tasks * n_at_once}"
             )
-        self.replay_buffer_kwargs = {"n_tasks": n_tasks}
+        self.replay_buffer_kwargs = {"n_tasks": n_tasks, "tasks": self.train_tasks}
         with listing_accepted(self.policy_class, self.policy_kwargs):
             super()._setup_model()
 
@@ -197,15 +197,17 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
 
         :param path: Path to the pickled replay buffer.
         :param truncate_last_traj: Unused.
-        :raises ValueError: If it is not one of as many tasks.
+        :raises ValueError: If it is not one of this model's training tasks.
         """
         expected = self.replay_buffer
         super().load_replay_buffer(path, truncate_last_traj)
         loaded = self.replay_buffer
-        fits = isinstance(loaded, TaskReplayBuffer) and (loaded.n_tasks, loaded.dims) == (expected.n_tasks, expected.dims)
+        fits = isinstance(loaded, TaskReplayBuffer) and (loaded.tasks, loaded.dims) == (expected.tasks, expected.dims)
         if not fits:
             self.replay_buffer = expected
-            raise ValueError(f"The replay buffer is not one of {expected.n_tasks} tasks with this model's observations")
+            raise ValueError(
+                f"The replay buffer is not one of this model's {expected.n_tasks} training tasks and observations"
+            )
 
     def learn(
         self: SelfPEARL,
