@@ -46,13 +46,24 @@ def python(module, *arguments, cwd=ROOT, ok=True):
 @pytest.mark.parametrize("algo", ["td3", "sac"])
 def test_the_front_door_trains_shows_and_goes_on(algo, tmp_path):
     out = python(
-        "sb3_hyper.zoo", "train", "--algo", algo, "-f", tmp_path / "logs", "--save-replay-buffer", *SHORT, *FAST, cwd=tmp_path
+        "sb3_hyper.zoo",
+        "train",
+        "--algo",
+        algo,
+        "-f",
+        tmp_path / "logs",
+        "--save-replay-buffer",
+        *SHORT,
+        *FAST,
+        "callback:[{'sb3_hyper.diagnostics.callbacks.CriticBiasCallback': {'eval_freq': 200, 'n_states': 2, 'horizon': 5}}]",
+        cwd=tmp_path,
     )
     folder = tmp_path / "logs" / algo / "Pendulum-v1_1"
     assert f"Model, evaluations and learning curve lie in {folder}" in out
     assert "Mean return of the last evaluation" in out
     assert (folder / "learning_curve.png").stat().st_size > 10_000
     assert np.load(folder / "evaluations.npz")["timesteps"].tolist() == [200, 400]
+    assert np.load(folder / "critic_bias.npz")["timesteps"].tolist() == [0, 200, 400]  # no log_path: the run's folder
     assert len((folder / "evaluations.csv").read_text().splitlines()) == 3
     config = yaml.unsafe_load((folder / "Pendulum-v1" / "config.yml").read_text())
     assert dict(config)["policy_kwargs"]["preset"] == "bounded"

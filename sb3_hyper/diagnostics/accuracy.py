@@ -139,7 +139,8 @@ def measure_accuracy(
     States are drawn from the policy's own rollouts. In each the policy's action and perturbed ones are taken for
     ``action_repeat`` steps, and the policy is followed to the end of the episode; where time runs out, the target critics'
     smallest value stands for the rest. One branch more per state follows the policy from the start: its return is what the
-    critic's value should be. (SAC's and TQC's values hold the entropy bonus too, returns do not.)
+    critic's value should be. (SAC's and TQC's values hold the entropy bonus too, returns do not; and they are values of the
+    policy that draws its actions, which ``agent.deterministic=False`` follows.)
 
     :param agent: The model.
     :param branches: ``n_states * (n_actions + 1)`` branches of the environment.
@@ -229,9 +230,9 @@ def summarise(accuracy: Accuracy, action_dim: int) -> dict[str, float]:
         "gradient/states_without_direction": int(np.isnan(cosine).sum()),
         "gradient/states_of_lower_rank": int((accuracy.rank < action_dim).sum()),
         "gradient/terminated_share": float(accuracy.terminated.mean()),
-        "bias/mean": float(bias.mean()),
-        "bias/std": float(bias.std()),
-        "bias/return_mean": float(accuracy.policy_return.mean()),
+        "gradient/bias_mean": float(bias.mean()),
+        "gradient/bias_std": float(bias.std()),
+        "gradient/return_mean": float(accuracy.policy_return.mean()),
         "gradient/env_steps": accuracy.env_steps,
         "gradient/seconds": accuracy.seconds,
     }

@@ -20,16 +20,22 @@ class Agent:
     environment's, and are normalised here if training does so.
 
     :param model: The model.
-    :raises ValueError: If it has no critic of continuous actions.
+    :param deterministic: Whether rollouts follow the policy's mean action. False: they draw actions as SAC, TQC and CrossQ
+        do, whose critics learn the values of that policy.
+    :raises ValueError: If it has no critic of continuous actions, or draws actions with gSDE, whose noise is not one for
+        each state.
     """
 
-    def __init__(self, model: BaseAlgorithm) -> None:
+    def __init__(self, model: BaseAlgorithm, deterministic: bool = True) -> None:
         if not isinstance(model, OffPolicyAlgorithm) or not isinstance(model.action_space, spaces.Box):
             raise ValueError(
                 "A model with a critic of continuous actions is needed (TD3, DDPG, SAC, TQC, CrossQ), "
                 f"got {type(model).__name__} in {model.action_space}"
             )
+        if not deterministic and model.use_sde:
+            raise ValueError("With gSDE (use_sde=True) only the deterministic policy can be measured: deterministic=True")
         self.model = model
+        self.deterministic = deterministic
         self.policy: Any = model.policy
         critic = getattr(self.policy, "critic", None)
         if critic is None or len(needed := _needed(critic.forward)) > 2:
@@ -55,23 +61,26 @@ class Agent:
 
     def act(self, observations: Observations) -> np.ndarray:
         """
-        The deterministic policy.
+        The policy that rollouts follow.
 
         :param observations: A batch.
         :return: Actions as the environment takes them, ``(n, *action_shape)``
         """
-        return self.to_env(self.actions(observations))
+        return self.to_env(self._predict(observations, self.deterministic))
 
     def actions(self, observations: Observations) -> np.ndarray:
         """
-        The deterministic policy.
+        The deterministic policy: where gradients and values are compared.
 
         :param observations: A batch.
         :return: Actions, ``(n, action_dim)``
         """
+        return self._predict(observations, deterministic=True)
+
+    def _predict(self, observations: Observations, deterministic: bool) -> np.ndarray:
         self.policy.set_training_mode(False)
         with th.no_grad():
-            actions = self.policy._predict(self._tensor(observations), deterministic=True)
+            actions = self.policy._predict(self._tensor(observations), deterministic=deterministic)
         return actions.cpu().numpy()
 
     def to_env(self, actions: np.ndarray) -> np.ndarray:
@@ -135,12 +144,13 @@ class Agent:
 
     def time_out_values(self, observations: Observations) -> np.ndarray:
         """
-        What the policy earns from here on, by the smallest of the target critics.
+        What the policy that rollouts follow earns from here on, by the smallest of the target critics.
 
         :param observations: A batch.
         :return: ``(n,)``
         """
-        return self.values(observations, self.actions(observations), target=True).min(axis=0)
+        actions = self._predict(observations, self.deterministic)
+        return self.values(observations, actions, target=True).min(axis=0)
 
 
 def _needed(function: Any) -> list[str]:

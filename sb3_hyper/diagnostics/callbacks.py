@@ -47,7 +47,7 @@ class GradientAccuracyCallback(RolloutCallback):
     Is the critic's action gradient right? Compares it, where the policy acts, with one that is fitted to Monte-Carlo returns
     (Sec. 3.2 and App. B of the paper), for any off-policy model with continuous actions.
 
-    Logged under ``gradient/`` and, as the difference of values and returns, ``bias/``: see
+    Logged under ``gradient/``, with the difference of values and returns: see
     :class:`~sb3_hyper.diagnostics.accuracy.Accuracy`. Every measurement is kept in ``gradient_accuracy.npz``.
 
     :param make_env: As in :class:`RolloutCallback`, like all that are not explained here.
@@ -61,8 +61,10 @@ class GradientAccuracyCallback(RolloutCallback):
     :param horizon: Steps after which a rollout ends.
     :param n_processes: Processes to spread the rollouts over.
     :param log_path: Folder of the file.
-    :param seed: Seed of states and perturbations.
+    :param seed: Seed of states and perturbations: callbacks with the same one measure at the same times of an episode, and
+        perturb actions in the same way, whatever the seed of their model.
     :param verbose: Verbosity: 1 prints each measurement.
+    :param deterministic: Whether rollouts follow the policy's mean action.
     :raises ValueError: As :class:`RolloutCallback`.
     """
 
@@ -80,6 +82,7 @@ class GradientAccuracyCallback(RolloutCallback):
         log_path: str | Path | None = None,
         seed: int = 0,
         verbose: int = 0,
+        deterministic: bool = True,
     ) -> None:
         check_positive(n_states=n_states, action_repeat=action_repeat)
         if n_actions < 4:
@@ -92,7 +95,7 @@ class GradientAccuracyCallback(RolloutCallback):
         self.n_states, self.n_actions = n_states, n_actions
         self.action_std, self.action_repeat = action_std, action_repeat
         n_branches = n_states * (n_actions + 1)
-        where = (make_env, eval_freq, horizon, n_processes, log_path, seed, verbose)
+        where = (make_env, eval_freq, horizon, n_processes, log_path, seed, verbose, deterministic)
         super().__init__("gradient_accuracy.npz", n_branches, *where)
 
     def _first_step(self) -> int:
@@ -103,7 +106,7 @@ class GradientAccuracyCallback(RolloutCallback):
         if halves_are_too_small(self.n_actions, self._action_dim):
             warnings.warn(
                 f"n_actions={self.n_actions} are few for {self._action_dim} action dimensions: fits to half of them have no "
-                f"residual, and noise floor and cosine ceiling say little. More than {2 * self._action_dim + 1} would do.",
+                f"residual, and noise floor and cosine ceiling say little. {2 * self._action_dim + 4} would do.",
                 stacklevel=2,
             )
 
@@ -111,8 +114,9 @@ class GradientAccuracyCallback(RolloutCallback):
     def _action_dim(self) -> int:
         return int(np.prod(self.model.action_space.shape or ()))
 
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"cosine": (self.n_states,)}
+    def _settings(self) -> dict[str, Any]:
+        names = ("n_states", "n_actions", "action_std", "action_repeat", "states")
+        return {**super()._settings(), **{name: getattr(self, name) for name in names}}
 
     def _measure(self, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
         accuracy = measure_accuracy(
@@ -143,9 +147,10 @@ class CriticBiasCallback(RolloutCallback):
     from states of the policy's own rollouts. (:class:`GradientAccuracyCallback` measures that too; this is cheaper.)
 
     Logged under ``bias/``: mean and standard deviation of value minus return, the mean return and value, and the
-    correlation of the two; kept in ``critic_bias.npz``. SAC's and TQC's values hold the entropy bonus, returns do not.
+    correlation of the two; kept in ``critic_bias.npz``. SAC's and TQC's values hold the entropy bonus, returns do not; and
+    they are values of the policy that draws its actions, which ``deterministic=False`` follows.
 
-    :param make_env: As in :class:`RolloutCallback`, like all others but the next two.
+    :param make_env: As in :class:`RolloutCallback`, like all that are not explained here.
     :param eval_freq: Steps between measurements.
     :param n_states: Number of states.
     :param horizon: Steps after which a rollout ends.
@@ -153,6 +158,7 @@ class CriticBiasCallback(RolloutCallback):
     :param log_path: Folder of the file.
     :param seed: Seed of the states.
     :param verbose: Verbosity: 1 prints each measurement.
+    :param deterministic: Whether rollouts follow the policy's mean action.
     :raises ValueError: As :class:`RolloutCallback`.
     """
 
@@ -166,13 +172,15 @@ class CriticBiasCallback(RolloutCallback):
         log_path: str | Path | None = None,
         seed: int = 0,
         verbose: int = 0,
+        deterministic: bool = True,
     ) -> None:
         check_positive(n_states=n_states)
         self.n_states = n_states
-        super().__init__("critic_bias.npz", n_states, make_env, eval_freq, horizon, n_processes, log_path, seed, verbose)
+        where = (make_env, eval_freq, horizon, n_processes, log_path, seed, verbose, deterministic)
+        super().__init__("critic_bias.npz", n_states, *where)
 
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"value": (self.n_states,)}
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), "n_states": self.n_states}
 
     def _measure(self, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
         bias = measure_bias(self.agent, self.branches, rng, self.max_episode_steps, self.n_states, self.horizon)

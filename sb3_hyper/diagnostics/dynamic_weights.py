@@ -86,9 +86,8 @@ class DynamicWeightsCallback(MeasuringCallback):
     def _first_step(self) -> int:
         return last_step_without_training(self.model)
 
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        names = [*self.networks, *([] if self.ordinary is None else [ORDINARY])]
-        return {f"{name}.0.counts": (self.n_bins,) for name in names}
+    def _settings(self) -> dict[str, Any]:
+        return {"n_states": self.n_states, "n_bins": self.n_bins}
 
     def _measure(self, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, float]]:
         stored: dict[str, Any] = {}

@@ -1,6 +1,7 @@
 """What measuring callbacks have in common: when they measure, where they keep it, and that they leave no trace."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
@@ -34,10 +36,11 @@ class MeasuringCallback(BaseCallback):
 
     :param file_name: Name of the file.
     :param eval_freq: Steps between measurements.
-    :param log_path: Folder of the file; None: the logger's, if it has one.
+    :param log_path: Folder of the file, one for each run; None: the logger's, and if it has none, measurements are kept in
+        :attr:`records` only.
     :param seed: Seed of the measurements.
     :param verbose: Verbosity: 1 prints each measurement.
-    :raises ValueError: If ``eval_freq`` is not positive.
+    :raises ValueError: If ``eval_freq`` is not positive; as training starts, if the file is another run's.
     """
 
     def __init__(self, file_name: str, eval_freq: int, log_path: str | Path | None, seed: int, verbose: int) -> None:
@@ -57,7 +60,7 @@ class MeasuringCallback(BaseCallback):
     def _on_training_start(self) -> None:
         folder = self.log_path if self.log_path is not None else self.logger.get_dir()
         self.records = Records(None if folder is None else Path(folder) / self.file_name)
-        self.records.go_on_from(self.num_timesteps, self._shapes())
+        self.records.go_on_from(self.num_timesteps, self._made_with())
         measured = int(self.records.rows[-1]["timesteps"]) if self.records.rows else None
         self._next = self._first_step() if measured is None else (measured // self.eval_freq + 1) * self.eval_freq
 
@@ -81,7 +84,9 @@ class MeasuringCallback(BaseCallback):
         try:
             with untouched_random_states():
                 self.model.policy.set_training_mode(False)
-                stored, logged = self._measure(np.random.default_rng([self.seed, self.num_timesteps]))
+                seed = [self.seed, self.num_timesteps]
+                th.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))  # of actions that are drawn
+                stored, logged = self._measure(np.random.default_rng(seed))
         finally:
             self.model.policy.set_training_mode(training)
         self.records.add(self.num_timesteps, **stored)
@@ -92,9 +97,23 @@ class MeasuringCallback(BaseCallback):
         """What to store, and what to log."""
         raise NotImplementedError
 
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of what is stored, by name, that depend on settings."""
+    def _settings(self) -> dict[str, Any]:
+        """What a measurement depends on, by name."""
         return {}
+
+    def _made_with(self) -> str:
+        """Whose measurements these are."""
+        spec = self.training_env.get_attr("spec")[0] if self.training_env.has_attr("spec") else None
+        made_with = {
+            "algorithm": type(self.model).__name__,
+            "policy": type(self.model.policy).__name__,
+            "policy_kwargs": self.model.policy_kwargs,
+            "seed of the model": self.model.seed,
+            "environment": None if spec is None else spec.id,
+            "seed": self.seed,
+            **self._settings(),
+        }
+        return json.dumps(made_with, default=lambda thing: getattr(thing, "__qualname__", type(thing).__qualname__))
 
 
 class RolloutCallback(MeasuringCallback):
@@ -113,6 +132,8 @@ class RolloutCallback(MeasuringCallback):
     :param log_path: Folder of the file; None: the logger's, if it has one.
     :param seed: Seed of the measurements.
     :param verbose: Verbosity: 1 prints each measurement.
+    :param deterministic: Whether rollouts follow the policy's mean action, as evaluations do. False: they draw actions, as
+        the policy does whose values SAC, TQC and CrossQ learn.
     :raises ValueError: If the model has no critic of continuous actions, the environment no time limit or, one beside the
         other, several tasks, or a number is not positive.
     """
@@ -130,6 +151,7 @@ class RolloutCallback(MeasuringCallback):
         log_path: str | Path | None,
         seed: int,
         verbose: int,
+        deterministic: bool,
     ) -> None:
         super().__init__(file_name, eval_freq, log_path, seed, verbose)
         check_positive(n_processes=n_processes, horizon=1 if horizon is None else horizon)
@@ -137,14 +159,18 @@ class RolloutCallback(MeasuringCallback):
         self.make_env = make_env
         self.horizon = horizon
         self.n_processes = n_processes
+        self.deterministic = deterministic
 
     def _on_training_start(self) -> None:
         super()._on_training_start()
-        self.agent = Agent(self.model)
+        self.agent = Agent(self.model, self.deterministic)
         make_env = self.make_env or like_training(self.training_env)
         with untouched_random_states():
             self.max_episode_steps = check_env(make_env, self.horizon, self.agent)
             self.branches = make_branches(make_env, self.n_branches, self.n_processes)
+
+    def _settings(self) -> dict[str, Any]:
+        return {"horizon": self.horizon, "deterministic": self.deterministic}
 
     def _on_training_end(self) -> None:
         if hasattr(self, "branches"):  # rl-zoo3 ends callbacks that failed to start, too

@@ -1,6 +1,6 @@
 """What callbacks store: one file per run, arrays by name with a leading axis of evaluations, that figures are drawn from."""
 
-from collections.abc import Mapping
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from sb3_hyper.common.files import replacing
 
 class Records:
     """
-    Rows of arrays in an ``.npz`` file, each row made at a number of steps. The file is written whole after each row.
+    Rows of arrays in an ``.npz`` file, each row made at a number of steps. The file is written whole after each row, and is
+    one run's: what another one measured is neither written over nor gone on with.
 
     :param path: The file; None to keep the rows in memory only.
     """
@@ -19,26 +20,32 @@ class Records:
     def __init__(self, path: str | Path | None) -> None:
         self.path = None if path is None else Path(path).with_suffix(".npz")
         self.rows: list[dict[str, Any]] = []
+        self._made_with = ""
 
-    def go_on_from(self, step: int, shapes: Mapping[str, tuple[int, ...]] | None = None) -> None:
+    def go_on_from(self, step: int, made_with: str = "") -> None:
         """
-        Take over the rows of the file up to a step: those of the run that goes on there.
+        Take over the rows of the file up to a step: those of the run that goes on there. The file of a run that starts anew
+        is replaced.
 
         :param step: Number of steps.
-        :param shapes: Shapes of what will be added, by name, as far as they are known.
+        :param made_with: What tells this run's measurements from others', its settings and seeds.
         :raises ValueError: If the file's are others.
         """
         self.rows = []
-        if self.path is None or not self.path.is_file() or step == 0:
+        self._made_with = made_with
+        if self.path is None or not self.path.is_file():
             return
         columns = load_records(self.path)
-        for name, shape in (shapes or {}).items():
-            if name not in columns or columns[name].shape[1:] != shape:
-                there = f"of shape {columns[name].shape[1:]}" if name in columns else "missing"
-                raise ValueError(
-                    f"{self.path} holds other measurements: {name!r} is {there} there and of shape {shape} now. Go on with "
-                    "the settings it was made with, or give another log_path"
-                )
+        there = str(columns["made_with"][-1]) if "made_with" in columns else "unknown"
+        if there != made_with:
+            raise ValueError(
+                f"{self.path} holds the measurements of another run: {there}, not {made_with}. Give each run a log_path of "
+                "its own, go on with the settings the file was made with, or move it away"
+            )
+        if step == 0:
+            n = len(columns["timesteps"])
+            warnings.warn(f"{self.path}: {n} measurements of a run with the same settings that began before are replaced")
+            return
         for index in np.flatnonzero(columns["timesteps"] <= step):
             self.rows.append({name: column[index] for name, column in columns.items()})
 
@@ -47,7 +54,7 @@ class Records:
         :param step: Number of steps.
         :param values: Arrays or numbers, of the same names and shapes in every row.
         """
-        self.rows.append({"timesteps": step, **values})
+        self.rows.append({"timesteps": step, "made_with": self._made_with, **values})
         if self.path is None:
             return
         with replacing(self.path) as temporary:

@@ -8,9 +8,11 @@ which that is not true start again when they are interrupted: :mod:`sb3_hyper.ex
 """
 
 import os
+import pickle
 import shutil
 import time
 import warnings
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,14 @@ SAVE_SECONDS = 600.0
 MONITORS = "*.monitor.csv"  # SB3's logs of training episodes, one per environment
 STATE = {"random", "action_space", "before_last_reset", "eval_env", "evaluations", "counters"}
 STATE |= {"seconds", "cpu_seconds", "made_with", "elapsed", "cpu_elapsed", "monitor_sizes"}
+
+
+class Unusable(Exception):
+    """A checkpoint that no run can ever go on from."""
+
+
+# what files that were cut short raise, and what is raised here
+DAMAGE = (Unusable, zipfile.BadZipFile, pickle.UnpicklingError, EOFError, FileNotFoundError)
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -98,13 +108,16 @@ class ResumableRun(BaseCallback):
         self, algorithm_class: type[BaseAlgorithm], env: VecEnv, device: str, seed: int | None = None
     ) -> BaseAlgorithm | None:
         """
-        Load the last checkpoint, if there is one. Where that fails, all is as if it had not been tried.
+        Load the last checkpoint, if there is one. If its files are damaged, or the environment does not repeat its resets,
+        it is removed, and all is as if it had not been tried. Whatever else fails (memory, a package, a disk) may succeed
+        another time: then nothing is touched.
 
         :param algorithm_class: The algorithm.
         :param env: The run's environment, newly made.
         :param device: torch device.
         :param seed: The run's seed.
         :return: The model, ready for ``learn(..., reset_num_timesteps=False)``; None to start from the beginning.
+        :raises RuntimeError: If the checkpoint cannot be loaded now, for another reason than damage.
         """
         for rest in self.folder.glob("checkpoint-*.tmp"):
             shutil.rmtree(rest)
@@ -114,7 +127,12 @@ class ResumableRun(BaseCallback):
         random_states = get_random_states()
         try:
             return self._load(checkpoints[-1], algorithm_class, env, device)
-        except Exception as error:  # a file cut short can fail in many ways
+        except Exception as error:
+            if not any(isinstance(one, DAMAGE) for one in (error, error.__cause__)):  # SB3 wraps BadZipFile
+                raise RuntimeError(
+                    f"{checkpoints[-1]} cannot be loaded now ({error!r}). It was left as it is: the same command tries again. "
+                    "To start from the beginning, remove it"
+                ) from error
             warnings.warn(f"{checkpoints[-1]} cannot be used ({error!r}): the run starts from the beginning")
             shutil.rmtree(checkpoints[-1])
             for path in self.folder.glob(MONITORS):  # all episodes come again
@@ -124,10 +142,7 @@ class ResumableRun(BaseCallback):
             return None
 
     def _load(self, folder: Path, algorithm_class: type[BaseAlgorithm], env: VecEnv, device: str) -> BaseAlgorithm:
-        state = read_json(folder / "state.json")
-        missing = STATE - set(state)
-        if missing:
-            raise ValueError(f"{', '.join(sorted(missing))} are missing")
+        state = _read_state(folder / "state.json")
         env.reset()  # uses up the seed the environment was made with
         if state["before_last_reset"] is None:
             model = algorithm_class.load(folder / "model.zip", env=env, device=device)
@@ -135,7 +150,7 @@ class ResumableRun(BaseCallback):
             observation = env.env_method("repeat_reset", state["before_last_reset"])[0]
             model = algorithm_class.load(folder / "model.zip", env=env, device=device, force_reset=False)
             if not _equal(observation, model._last_obs):
-                raise ValueError("the environment does not repeat its resets")
+                raise Unusable("the environment does not repeat its resets")
         if isinstance(model, OffPolicyAlgorithm):
             model.load_replay_buffer(folder / "replay_buffer.pkl", truncate_last_traj=False)
         for name, size in state["monitor_sizes"].items():  # episodes after the checkpoint come again
@@ -269,6 +284,18 @@ class ResumableRun(BaseCallback):
         self._seconds_before, self._cpu_seconds_before = state["elapsed"], state["cpu_elapsed"]
         self.model.action_space.np_random.bit_generator.state = state["action_space"]
         set_random_states(state["random"])
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state = read_json(path)
+    except ValueError as error:
+        raise Unusable(str(error)) from error
+    if state is None:
+        raise Unusable(f"{path} is missing")
+    if missing := STATE - set(state):
+        raise ValueError(f"made by another version of this package: {', '.join(sorted(missing))} are missing")
+    return state
 
 
 def _size_of_header(monitor: Path) -> int:

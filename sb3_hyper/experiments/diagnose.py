@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_hyper.common.files import replacing
@@ -33,9 +34,9 @@ MEANINGS = {
     "gradient/states_without_direction": "states without a direction (a gradient of zero)",
     "gradient/states_of_lower_rank": "states whose samples leave a direction open",
     "gradient/terminated_share": "share of rollouts that ended for good",
-    "bias/mean": "value minus return of the policy: mean",
-    "bias/std": "  standard deviation",
-    "bias/return_mean": "discounted return of the policy: mean",
+    "gradient/bias_mean": "value minus return of the policy: mean",
+    "gradient/bias_std": "  standard deviation",
+    "gradient/return_mean": "discounted return of the policy: mean",
     "gradient/env_steps": "environment steps spent",
     "gradient/seconds": "seconds spent",
 }
@@ -56,13 +57,16 @@ def algorithm_of(path: Path, given: str | None) -> str:
     return name
 
 
-def load_agent(path: Path, env_id: str, algo: str | None, normalization: Path | None, device: str) -> Agent:
+def load_agent(
+    path: Path, env_id: str, algo: str | None, normalization: Path | None, device: str, deterministic: bool = True
+) -> Agent:
     """
     :param path: A model that SB3 saved.
     :param env_id: Id of its environment.
     :param algo: rl-zoo3's name of its algorithm; None to read it from the path.
     :param normalization: A saved ``VecNormalize``, if training had one.
     :param device: torch device.
+    :param deterministic: Whether rollouts follow the policy's mean action.
     :return: The model.
     :raises ValueError: If there is no such file or environment, the files do not fit them, or the algorithm is not known or
         has no critic of continuous actions.
@@ -87,7 +91,7 @@ def load_agent(path: Path, env_id: str, algo: str | None, normalization: Path | 
     except Exception as error:  # whatever another algorithm's constructor raises
         message = f"{path} could not be loaded as a model of {name} in {env_id} ({_one_line(error)}): is --algo right?"
         raise ValueError(message) from error
-    agent = Agent(model)
+    agent = Agent(model, deterministic)
     if not issubclass(model.policy_class, tuple(model.policy_aliases.values())):
         raise ValueError(f"{path} holds a {model.policy_class.__name__}, which is no policy of {name}: is --algo right?")
     observations = stack([gym.make(env_id).reset(seed=0)[0]])
@@ -145,7 +149,7 @@ def diagnose(args: argparse.Namespace, console: Console) -> int:
     normalization = args.vec_normalize or find_normalization(args.model, args.env)
     if normalization is not None and args.vec_normalize is None:
         console.print(f"Normalised as in training: {normalization}", soft_wrap=True)
-    agent = load_agent(args.model, args.env, args.algo, normalization, args.device)
+    agent = load_agent(args.model, args.env, args.algo, normalization, args.device, not args.stochastic)
     arrays, figure = output_files(args.output, args.model)
     arrays.parent.mkdir(parents=True, exist_ok=True)
     action_dim = int(np.prod(agent.model.action_space.shape or ()))
@@ -159,6 +163,7 @@ def diagnose(args: argparse.Namespace, console: Console) -> int:
         raise ValueError(f"{args.env} cannot be measured: {_one_line(error)}") from error
     branches = make_branches(make_env, args.states * (args.actions + 1), args.processes)
     try:
+        set_random_seed(args.seed)  # of actions that are drawn
         with console.status(f"{args.states} states, {args.actions} actions each"):
             accuracy = measure_accuracy(
                 agent,
@@ -207,6 +212,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--std", type=float, default=0.3, help="standard deviation of the actions (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="steps for which an action is taken (default: %(default)s)")
     parser.add_argument("--horizon", type=int, help="steps after which a rollout ends (default: the episode's end)")
+    parser.add_argument(
+        "--stochastic", action="store_true", help="follow the policy that draws its actions (SAC, TQC, CrossQ)"
+    )
     parser.add_argument("--processes", type=int, default=1, help="processes for the rollouts (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of what is drawn (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="torch device (default: %(default)s)")

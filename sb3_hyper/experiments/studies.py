@@ -155,9 +155,9 @@ class Study(BaseModel):
         :param steps: Environment steps at its evaluations.
         :return: Whether these are all evaluations of a run. (With many environments, steps are not multiples of eval_freq.)
         """
-        # an iteration of a meta-learner may pass several steps at which it would be evaluated
-        at_least = 1 if algo in META_ALGORITHMS else self.steps // self.eval_freq
-        return len(steps) >= at_least and max(steps) > self.steps - self.eval_freq
+        if algo in META_ALGORITHMS:  # an iteration may pass several steps at which it would be evaluated; the last one is
+            return len(steps) > 0 and max(steps) >= self.steps
+        return len(steps) >= self.steps // self.eval_freq and max(steps) > self.steps - self.eval_freq
 
     def only(
         self, variants: Sequence[str] | None = None, environments: Sequence[str] | None = None, seeds: int | None = None

@@ -18,6 +18,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 import sb3_hyper  # noqa: F401 (registers policies and environments)
+from sb3_hyper.diagnostics.measuring import MeasuringCallback
 from sb3_hyper.experiments.algorithms import META_ALGORITHMS
 from sb3_hyper.experiments.evaluations import load_evaluations, write_evaluations
 from sb3_hyper.experiments.hyperparams import hyperparams_file, refuse_numbers_as_text
@@ -96,7 +97,11 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
             self.seed = seed
 
     def create_callbacks(self) -> None:
-        """Create rl-zoo3's callbacks, the progress bar first: it is the first one that an interruption closes."""
+        """
+        Create rl-zoo3's callbacks, the progress bar first: it is the first one that an interruption closes.
+
+        What measures without a ``log_path`` of its own keeps its file in the run's folder.
+        """
         eval_freq = self.eval_freq
         super().create_callbacks()
         if self.algo in META_ALGORITHMS:
@@ -106,6 +111,9 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
                     self.callbacks[index] = meta_evaluation(callback, n_points, eval_freq)
                 elif isinstance(callback, ProgressBarCallback):
                     self.callbacks[index] = StepsProgressBar()
+        for callback in self.callbacks:
+            if isinstance(callback, MeasuringCallback) and callback.log_path is None:
+                callback.log_path = self.save_path
         self.callbacks.sort(key=lambda callback: not isinstance(callback, ProgressBarCallback))
 
     def hyperparameters_optimization(self) -> None:

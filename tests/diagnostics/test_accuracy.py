@@ -117,7 +117,7 @@ MODELS = {
     "TQC": lambda env: TQC("HyperPolicy", env, learning_starts=20, batch_size=8, seed=0, policy_kwargs={"preset": "slim"}),
     "CrossQ": lambda env: CrossQ("MlpPolicy", env, learning_starts=20, batch_size=8, seed=0),
 }
-FEW = {"n_states": 2, "n_actions": 4}
+FEW = {"n_states": 2, "n_actions": 6}
 
 
 def make_callback(folder=None, **kwargs):
@@ -145,9 +145,11 @@ def test_when_it_measures_and_what_it_keeps(tmp_path):
     assert records["cosine"].shape == (4, 2)
     assert (records["env_steps"] > 0).all()
     logged = model.logger.name_to_value
-    assert {"gradient/cosine_mean", "gradient/learnable_0.25", "gradient/noise_floor_mean", "bias/mean"} <= set(logged)
+    assert {"gradient/cosine_mean", "gradient/learnable_0.25", "gradient/noise_floor_mean", "gradient/bias_mean"} <= set(
+        logged
+    )
     values = records["value"][-1] - records["policy_return"][-1]
-    assert logged["bias/mean"] == pytest.approx(values.mean())
+    assert logged["gradient/bias_mean"] == pytest.approx(values.mean())
     model.logger.close()
 
 
@@ -199,7 +201,7 @@ def test_all_callbacks_together_leave_no_trace(algorithm):
         kwargs = {"learning_starts": 20, "batch_size": 8, "seed": 0, "policy_kwargs": {"preset": "slim"}}
         model = algorithm("HyperPolicy", env, **kwargs)
         callbacks = [
-            GradientAccuracyCallback(eval_freq=20, horizon=4, n_states=2, n_actions=8),
+            GradientAccuracyCallback(eval_freq=20, horizon=4, n_states=2, n_actions=10),
             CriticBiasCallback(eval_freq=20, horizon=4, n_states=2),
             DynamicWeightsCallback(eval_freq=20),
             GradientNormCallback(10),
@@ -303,11 +305,11 @@ def test_perturbations_must_have_a_size(action_std):
 
 
 def test_states_of_the_replay_buffer():
-    callback = GradientAccuracyCallback(Point, 30, states="replay", horizon=4, n_states=2, n_actions=6)
+    callback = GradientAccuracyCallback(Point, 30, states="replay", horizon=4, n_states=2, n_actions=8)
     model = TD3("MlpPolicy", make_vec_env(Point, seed=0), learning_starts=20, batch_size=8, seed=0)
     model.learn(40, callback)
     assert callback.records.columns()["timesteps"].tolist() == [20, 30]
-    assert callback.records.columns()["env_steps"].tolist() == [2 * 7 * 4] * 2  # none to get there
+    assert callback.records.columns()["env_steps"].tolist() == [2 * 9 * 4] * 2  # none to get there
     stored = model.replay_buffer.observations[:40, 0]
     for observation in callback.agent.stored_observations(50, np.random.default_rng(0)):
         assert any(np.array_equal(observation, row) for row in stored)
@@ -327,7 +329,7 @@ def test_goals_and_dict_observations():
 
     kwargs = {"replay_buffer_class": HerReplayBuffer, "learning_starts": 20, "batch_size": 8}
     model = SAC("HyperMultiInputPolicy", make_env(), policy_kwargs={"preset": "slim"}, seed=0, **kwargs)
-    callback = GradientAccuracyCallback(make_env, eval_freq=30, horizon=4, n_states=2, n_actions=8)
+    callback = GradientAccuracyCallback(make_env, eval_freq=30, horizon=4, n_states=2, n_actions=10)
     model.learn(40, callback)
     assert len(callback.records.rows) == 2
 
@@ -367,7 +369,7 @@ class GlobalRandomness(PointEnv):
 @pytest.mark.parametrize("make_callback", [GradientAccuracyCallback, CriticBiasCallback])
 def test_environments_that_draw_from_the_global_generator_leave_no_trace(make_callback):
     weights = []
-    few = {"n_actions": 6} if make_callback is GradientAccuracyCallback else {}
+    few = {"n_actions": 8} if make_callback is GradientAccuracyCallback else {}
     for callback in (None, make_callback(GlobalRandomness, 20, n_states=2, horizon=4, **few)):
         env = make_vec_env(GlobalRandomness, seed=0)
         model = TD3("MlpPolicy", env, learning_starts=20, batch_size=8, seed=0, policy_kwargs={"net_arch": [8]})
@@ -440,9 +442,9 @@ def test_the_ceiling_is_that_of_the_mean_floor():
 
 
 def test_few_actions_for_many_dimensions_are_warned_of():
-    callback = GradientAccuracyCallback(eval_freq=100, horizon=2, n_states=1, n_actions=7)
+    callback = GradientAccuracyCallback(eval_freq=100, horizon=2, n_states=1, n_actions=9)
     model = TD3("MlpPolicy", make_vec_env("Hopper-v5"), learning_starts=20, policy_kwargs={"net_arch": [8]})
-    with pytest.warns(UserWarning, match=r"n_actions=7 are few for 3 action dimensions.* More than 7 would do") as warned:
+    with pytest.warns(UserWarning, match=r"n_actions=9 are few for 3 action dimensions.* 10 would do") as warned:
         model.learn(5, callback)
     assert len(warned) == 1
 
@@ -470,7 +472,7 @@ def make_unregistered():
 
 def test_the_time_limit_of_a_wrapper_counts_and_actions_may_be_matrices():
     model = TD3("MlpPolicy", make_unregistered(), learning_starts=5, batch_size=8, seed=0, policy_kwargs={"net_arch": [8]})
-    callback = GradientAccuracyCallback(make_unregistered, 20, n_states=2, n_actions=10)
+    callback = GradientAccuracyCallback(make_unregistered, 20, n_states=2, n_actions=12)
     model.learn(30, callback)
     assert callback.max_episode_steps == 12
     assert callback.records.columns()["rank"].tolist() == [[4, 4]] * 2
@@ -479,13 +481,78 @@ def test_the_time_limit_of_a_wrapper_counts_and_actions_may_be_matrices():
     np.testing.assert_array_equal(callback.agent.act(observations), expected)
 
 
-def test_a_resumed_run_with_other_settings_is_stopped_before_it_measures(tmp_path):
+@pytest.mark.parametrize("settings", [{"n_states": 3}, {"action_std": 0.1}, {"horizon": 4}, {"seed": 1}])
+def test_a_resumed_run_with_other_settings_is_stopped_before_it_measures(tmp_path, settings):
     model = MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0))
     model.learn(30, make_callback(tmp_path, eval_freq=20))
     file = tmp_path / "gradient_accuracy.npz"
-    with pytest.raises(ValueError, match=rf"{file} holds other measurements: 'cosine' is of shape \(2,\) .* \(3,\) now"):
-        model.learn(30, make_callback(tmp_path, eval_freq=20, n_states=3), reset_num_timesteps=False)
+    with pytest.raises(ValueError, match=rf"{file} holds the measurements of another run: .*, not .*{next(iter(settings))}"):
+        model.learn(30, make_callback(tmp_path, eval_freq=20, **settings), reset_num_timesteps=False)
     model.learn(30, make_callback(tmp_path, eval_freq=20), reset_num_timesteps=False)
+
+
+def test_a_run_does_not_write_over_anothers_measurements(tmp_path):
+    MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0)).learn(30, make_callback(tmp_path, eval_freq=20))
+    file = tmp_path / "gradient_accuracy.npz"
+    before = file.read_bytes()
+    for other in ("stock SAC", "DDPG"):
+        with pytest.raises(ValueError, match="measurements of another run"):
+            MODELS[other](make_vec_env("Pendulum-v1", seed=0)).learn(30, make_callback(tmp_path, eval_freq=20))
+    other_seed = TD3("MlpPolicy", make_vec_env("Pendulum-v1", seed=0), learning_starts=20, batch_size=8, seed=1)
+    with pytest.raises(ValueError, match=r'"seed of the model": 0, .*"seed of the model": 1'):
+        other_seed.learn(30, make_callback(tmp_path, eval_freq=20))
+    assert file.read_bytes() == before
+    with pytest.warns(UserWarning, match="2 measurements of a run with the same settings that began before are replaced"):
+        MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0)).learn(10, make_callback(tmp_path, eval_freq=20))
+
+
+class Quadratic(Bandits):
+    """The reward is minus the squared action."""
+
+    def step(self, action):
+        observation, _, *rest = super().step(action)
+        return observation, -float(np.square(action).sum()), *rest
+
+
+def test_drawn_actions_are_followed_where_that_is_asked_for():
+    model = SAC("MlpPolicy", Quadratic(), gamma=0.9, seed=0)
+    for parameter in model.actor.parameters():  # a mean of 0, a standard deviation of 1 before the tanh
+        th.nn.init.zeros_(parameter)
+    squared = float(np.tanh(np.random.default_rng(0).normal(size=100_000)) ** 2 @ np.full(100_000, 1e-5))
+    means = {}
+    for deterministic in (True, False):
+        agent = Agent(model, deterministic)
+        agent.values = lambda observations, actions, target=False: np.zeros((2, len(observations)))  # nothing follows
+        with th.random.fork_rng():
+            th.manual_seed(0)
+            bias = measure_bias(agent, LocalBranches(Quadratic, 200), np.random.default_rng(0), 10, 200)
+        means[deterministic] = bias.policy_return.mean()
+    assert means[True] == 0
+    # after the first action, which is the mean one; from a state after t steps 9 - t follow, t uniform
+    discounts = np.mean([sum(0.9**k for k in range(1, 10 - t)) for t in range(10)])
+    assert means[False] == pytest.approx(-3 * squared * discounts, rel=0.1)
+
+
+def test_measuring_drawn_actions_leaves_no_trace():
+    weights = []
+    for callbacks in (None, [make_callback(eval_freq=15, deterministic=False), bias_of_drawn_actions()]):
+        model = MODELS["stock SAC"](make_vec_env("Pendulum-v1", seed=0)).learn(50, callbacks)
+        weights.append(model.policy.state_dict())
+    assert all(th.equal(one, weights[1][key]) for key, one in weights[0].items())
+    accuracy, bias = callbacks
+    repeated = make_callback(eval_freq=15, deterministic=False)
+    MODELS["stock SAC"](make_vec_env("Pendulum-v1", seed=0)).learn(50, repeated)
+    np.testing.assert_array_equal(repeated.records.columns()["policy_return"], accuracy.records.columns()["policy_return"])
+    assert len(bias.records.rows) == 4
+
+
+def bias_of_drawn_actions():
+    return CriticBiasCallback(lambda: gym.make("Pendulum-v1"), 15, n_states=3, horizon=5, deterministic=False)
+
+
+def test_gsde_draws_no_action_for_each_state():
+    with pytest.raises(ValueError, match="only the deterministic policy"):
+        Agent(SAC("MlpPolicy", "Pendulum-v1", use_sde=True), deterministic=False)
 
 
 def test_a_critic_that_reads_a_latent_variable_is_refused():

@@ -146,9 +146,28 @@ def test_a_perfect_critic_reaches_the_ceiling_and_not_the_floor(rng, dim, n_acti
     assert cosine == pytest.approx(ceiling(floor), abs=0.03)
 
 
-@pytest.mark.parametrize(("n_actions", "dim", "small"), [(15, 6, False), (15, 7, True), (4, 1, False), (4, 2, True)])
-def test_halves_need_more_samples_than_directions(n_actions, dim, small):
+@pytest.mark.parametrize(
+    ("n_actions", "dim", "small"), [(15, 6, True), (16, 6, False), (17, 7, True), (18, 7, False), (4, 1, True)]
+)
+def test_halves_need_more_samples_than_directions(rng, n_actions, dim, small):
     assert halves_are_too_small(n_actions, dim) == small
+    actions, returns = rng.normal(size=(1, n_actions // 2, dim)), rng.normal(size=(1, n_actions // 2))
+    centred = actions - actions.mean(axis=1, keepdims=True)
+    residual = returns - returns.mean() - centred @ fit_gradients(actions, returns).gradients[0]
+    assert (np.abs(residual).max() < 1e-6) == small  # a line through noise
+
+
+def test_the_ceiling_is_too_high_where_states_differ_and_right_where_they_do_not(rng):
+    actions, gradients = 0.3 * rng.normal(size=(4000, 40, 3)), rng.normal(size=(4000, 3))
+    gradients /= np.linalg.norm(gradients, axis=1, keepdims=True)
+    linear, noise = np.einsum("sna,sa->sn", actions, gradients), rng.normal(size=(4000, 40))
+    over = {}
+    for name, scales in (("alike", (0.5, 0.5)), ("different", (0.003, 3.0))):
+        returns = linear + np.repeat(scales, 2000)[:, None] * noise
+        cosine = cosine_similarity(gradients, fit_gradients(actions, returns).gradients).mean()
+        over[name] = ceiling(noise_floor(actions, returns).mean()) - cosine
+    assert abs(over["alike"]) < 0.03
+    assert over["different"] > 0.1
 
 
 def test_a_perfect_critic_falls_short_of_nothing_but_the_ceiling_where_halves_are_too_small(rng):

@@ -151,6 +151,33 @@ def test_a_checkpoint_that_is_cut_short_starts_again(tmp_path, name):
     assert model.num_timesteps == TOTAL
 
 
+def test_what_may_succeed_another_time_loses_nothing(tmp_path, monkeypatch):
+    run(tmp_path, PointEnv, kill_at=333)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def no_memory(*args, **kwargs):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TD3, "load_replay_buffer", no_memory)
+        with pytest.raises(RuntimeError, match=r"checkpoint-000000000300 cannot be loaded now \(MemoryError\(\)\)"):
+            run(tmp_path, PointEnv)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    start, model = run(tmp_path, PointEnv)
+    assert (start, model.num_timesteps) == (300, TOTAL)
+
+
+def test_a_checkpoint_of_another_version_is_kept(tmp_path):
+    run(tmp_path, PointEnv, kill_at=333)
+    path = next(tmp_path.glob("checkpoint-*")) / "state.json"
+    state = read_json(path)
+    del state["seconds"]
+    write_json(path, state)
+    with pytest.raises(RuntimeError, match=r"another version .* seconds are missing"):
+        run(tmp_path, PointEnv)
+    assert path.is_file()
+
+
 class ForgetfulEnv(PointEnv):
     """Its resets depend on more than its random state."""
 
@@ -174,11 +201,8 @@ def test_an_environment_that_cannot_be_repeated_starts_again(tmp_path):
 def test_a_checkpoint_that_cannot_be_used_leaves_no_trace(tmp_path):
     _, whole = run(tmp_path / "whole", PointEnv)
     run(tmp_path / "killed", PointEnv, kill_at=333)
-    path = next((tmp_path / "killed").glob("checkpoint-*")) / "state.json"
-    state = read_json(path)
-    del state["seconds"]
-    write_json(path, state)
-    with pytest.warns(UserWarning, match="seconds are missing"):
+    (next((tmp_path / "killed").glob("checkpoint-*")) / "replay_buffer.pkl").unlink()  # the model is loaded before it
+    with pytest.warns(UserWarning, match="No such file"):
         _, resumed = run(tmp_path / "killed", PointEnv)
     weights, resumed_weights = whole.policy.state_dict(), resumed.policy.state_dict()
     assert all(th.equal(weights[name], resumed_weights[name]) for name in weights)

@@ -208,3 +208,18 @@ def test_the_arms_of_the_papers_meta_learning_can_be_made(algo, task):
     else:
         assert sizes["mlp"] < 3_000_000 < sizes["hyper"]
         assert {model.n_prior_episodes for model in arms.values()} == {2}
+
+
+@pytest.mark.parametrize(
+    ("name", "algo", "steps", "whole"),
+    [
+        ("pearl-small", "pearl", [12_000, 60_000, 112_000], False),
+        ("pearl-small", "pearl", [60_000, 120_000], True),
+        ("pearl-small", "pearl", [60_000, 121_600], True),  # iterations end where they do
+        ("pearl-small", "pearl", [], False),
+        ("slim-search", "td3", range(5_000, 50_000, 5_000), False),
+        ("slim-search", "td3", range(5_000, 50_001, 5_000), True),
+    ],
+)
+def test_a_run_is_whole_with_its_last_evaluation(name, algo, steps, whole):
+    assert load_study(name).is_whole(algo, list(steps)) == whole
