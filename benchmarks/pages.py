@@ -17,7 +17,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from rich.progress import track
 
-from benchmarks import adaptation, dynamic_weights, final_gradients, final_values, gradient_accuracy, initial_weights
+from benchmarks import adaptation, dynamic_weights, final_gradients, final_values, gradient_accuracy, initial_weights, speed
 from benchmarks.images import IMAGES, save_all
 from sb3_hyper.common.files import replacing
 from sb3_hyper.experiments import study_plots
@@ -148,6 +148,8 @@ def replicate(study: Study) -> str:
         collecting = [f"python -m benchmarks.adaptation collect {study.name} logs/studies/{study.name}"]
     if adaptation.read_divergence(study.name):
         collecting.append(f"python -m benchmarks.adaptation divergence {study.name} logs/studies/{study.name}")
+    if speed.study_file(study.name).is_file():
+        collecting.append(f"python -m benchmarks.speed --threads 1 --algos td3 --batch-sizes 256 --study {study.name}")
     commands = [
         "```bash",
         f"sb3-hyper study run {study.name} --results benchmarks/results",
@@ -190,6 +192,14 @@ def models(study: Study) -> str:
     :return: Values and returns of its finished models.
     """
     return final_values.table(study)
+
+
+def costs(study: Study) -> str:
+    """
+    :param study: A study.
+    :return: What a gradient step of each variant costs, those without a run too.
+    """
+    return speed.table(study)
 
 
 def initial(study: Study) -> str:
@@ -261,7 +271,21 @@ def pictures(figures: Mapping[str, Figure]) -> str:
 
 BLOCKS: dict[str, Callable[[Study], str]] = {
     function.__name__: function
-    for function in (settings, curves, tables, replicate, cosines, values, finals, models, initial, distances, episodes, noise)
+    for function in (
+        settings,
+        curves,
+        tables,
+        replicate,
+        cosines,
+        values,
+        finals,
+        models,
+        costs,
+        initial,
+        distances,
+        episodes,
+        noise,
+    )
 }
 # kind of block -> its figures, and the files of rows that they are drawn from
 FIGURES: dict[str, tuple[Callable[[Study], dict[str, Figure]], Callable[[Study], Path]]] = {

@@ -2,17 +2,18 @@
 Milliseconds per ``train()`` step of unmodified SB3 algorithms, with different critics, measured in turn.
 
     python -m benchmarks.speed --threads 2
+    python -m benchmarks.speed --threads 1 --study slim-search
     python -m benchmarks.speed --threads 2 --actions 1 8 32
 
-The second form measures what it costs to evaluate many actions per state. All variants take turns within one process, so
-that a change of the machine's speed meets all of them. A variant's figure is the median over the rounds; ratios are
-medians of the ratios within a round.
+The second form measures the variants of a study, beside stock SB3, whether they have been run or not; the third one what it
+costs to evaluate many actions per state. All variants take turns within one process, so that a change of the machine's speed
+meets all of them. A variant's figure is the median over the rounds; ratios are medians of the ratios within a round.
 """
 
 import argparse
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,20 @@ from stable_baselines3 import SAC, TD3
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 import sb3_hyper
+from benchmarks import rows as tables
 from benchmarks.plain import PlainSACPolicy, PlainTD3Policy
 from sb3_hyper.common.files import write_csv
 from sb3_hyper.experiments import provenance
+from sb3_hyper.experiments.studies import Study, load_study
+from sb3_hyper.experiments.study_tables import MARKDOWN
 
+RESULTS = Path(__file__).parent / "results"
 NET_ARCH = [256, 256]
+STOCK = "stock MLP"
 ALGORITHMS = {"td3": (TD3, PlainTD3Policy), "sac": (SAC, PlainSACPolicy)}
-# name -> policy (None: the plain one), policy_kwargs
-VARIANTS: dict[str, tuple[str | None, dict[str, Any]]] = {
-    "stock MLP": ("MlpPolicy", {"net_arch": NET_ARCH}),
+Variants = Mapping[str, tuple[str | None, dict[str, Any]]]  # name -> policy (None: the plain one), policy_kwargs
+VARIANTS: Variants = {
+    STOCK: ("MlpPolicy", {"net_arch": NET_ARCH}),
     "mlp": ("HyperPolicy", {"critic": "mlp"}),
     "bounded": ("HyperPolicy", {"preset": "bounded"}),
     "slim": ("HyperPolicy", {"preset": "slim"}),
@@ -49,17 +55,32 @@ class SpaceEnv(gym.Env):
     action_space = gym.spaces.Box(-1, 1, (6,))
 
 
-def make_model(algo: str, variant: str, device: str) -> OffPolicyAlgorithm:
+def variants_of(study: Study, algo: str) -> dict[str, tuple[str | None, dict[str, Any]]]:
+    """
+    :param study: A study.
+    :param algo: Key of :data:`ALGORITHMS`
+    :return: Stock SB3, and the study's variants for the algorithm.
+    :raises ValueError: If there are none.
+    """
+    found = {name: variant.settings("default") for name, variant in study.variants.items() if variant.algo == algo}
+    if not found:
+        raise ValueError(f"study {study.name} has no variants for {algo}")
+    return {STOCK: VARIANTS[STOCK]} | {
+        name: ("HyperPolicy", settings.get("policy_kwargs", {})) for name, settings in found.items()
+    }
+
+
+def make_model(algo: str, policy: str | None, policy_kwargs: Mapping[str, Any], device: str) -> OffPolicyAlgorithm:
     """
     Make a model whose replay buffer is full of noise.
 
     :param algo: Key of :data:`ALGORITHMS`
-    :param variant: Key of :data:`VARIANTS`
+    :param policy: Its policy; None for the plain one
+    :param policy_kwargs: The policy's arguments
     :param device: torch device
     :return: A model that is ready for ``train()``
     """
     algorithm_class, plain_policy = ALGORITHMS[algo]
-    policy, policy_kwargs = VARIANTS[variant]
     model = algorithm_class(
         plain_policy if policy is None else policy,
         SpaceEnv(),
@@ -96,24 +117,22 @@ def seconds_per_step(model: OffPolicyAlgorithm, batch_size: int, n_steps: int) -
     return (time.perf_counter() - start) / n_steps
 
 
-def measure(algo: str, batch_size: int, variants: list[str], rounds: int, device: str) -> dict[str, np.ndarray]:
+def measure(algo: str, batch_size: int, models: Mapping[str, OffPolicyAlgorithm], rounds: int) -> dict[str, np.ndarray]:
     """
     Measure variants in turn.
 
     :param algo: Key of :data:`ALGORITHMS`
     :param batch_size: Batch size
-    :param variants: Keys of :data:`VARIANTS`
+    :param models: Variant -> its model
     :param rounds: How often each variant has its turn
-    :param device: torch device
     :return: Variant -> milliseconds per step, ``(rounds,)``
     """
-    models = {variant: make_model(algo, variant, device) for variant in variants}
     n_steps = {}
     for variant, model in models.items():  # warm up, and give each turn about half a second
         seconds_per_step(model, batch_size, 4)
         seconds = seconds_per_step(model, batch_size, 4)
         n_steps[variant] = 2 * max(1, min(100, round(0.25 / seconds)))
-    times: dict[str, list[float]] = {variant: [] for variant in variants}
+    times: dict[str, list[float]] = {variant: [] for variant in models}
     for _ in track(range(rounds), description=f"{algo}, batch {batch_size}"):
         for variant, model in models.items():
             times[variant].append(1000 * seconds_per_step(model, batch_size, n_steps[variant]))
@@ -178,15 +197,66 @@ def train_rows(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """
     for algo in args.algos:
         for batch_size in args.batch_sizes:
-            times = measure(algo, batch_size, args.variants, args.rounds, args.device)
+            models = {name: make_model(algo, *VARIANTS[name], args.device) for name in args.variants}
+            times = measure(algo, batch_size, models, args.rounds)
             for variant, values in times.items():
                 row = {"algo": algo, "batch_size": batch_size, "variant": variant, "ms_per_step": f"{np.median(values):.2f}"}
-                for name, reference in (("times_stock_mlp", "stock MLP"), ("speedup_over_plain", "plain paper")):
+                for name, reference in (("times_stock_mlp", STOCK), ("speedup_over_plain", "plain paper")):
                     if reference in times:
                         ratios = values / times[reference]
                         ratio = np.median(ratios if name == "times_stock_mlp" else 1 / ratios)
                         row[name] = f"{ratio:.2f}"
                 yield row
+
+
+def study_rows(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """
+    :param args: The command line.
+    :return: One row per algorithm, batch size and variant of the study.
+    """
+    for algo in args.algos:
+        variants = variants_of(load_study(args.study), algo)
+        for batch_size in args.batch_sizes:
+            models = {name: make_model(algo, *variant, args.device) for name, variant in variants.items()}
+            times = measure(algo, batch_size, models, args.rounds)
+            for name, values in times.items():
+                critic: Any = models[name].policy.critic
+                yield {
+                    "algo": algo,
+                    "batch_size": batch_size,
+                    "variant": name,
+                    "parameters": sum(parameter.numel() for parameter in critic.parameters()),  # of the twin critics
+                    "ms_per_step": f"{np.median(values):.2f}",
+                    "times_stock_mlp": f"{np.median(values / times[STOCK]):.2f}",
+                }
+
+
+def table(study: Study) -> str:
+    """
+    :param study: A study whose variants have been measured.
+    :return: What a gradient step of theirs costs, in Markdown.
+    """
+    measured = tables.read(study_file(study.name))
+    labels = {STOCK: STOCK} | {name: variant.label for name, variant in study.variants.items()}
+    lines = [
+        "| variant | parameters of both critics | milliseconds per step | times the stock MLP's |",
+        "|---|---:|---:|---:|",
+        *(
+            f"| {labels[row['variant']].translate(MARKDOWN)} | {int(row['parameters']):,} | {row['ms_per_step']} "
+            f"| {row['times_stock_mlp']} |"
+            for row in measured
+            if row["variant"] in labels
+        ),
+    ]
+    return "\n".join(lines) if len(lines) > 2 else "No variant has been measured yet."
+
+
+def study_file(name: str) -> Path:
+    """
+    :param name: Name of a study.
+    :return: The rows of what a step of its variants costs.
+    """
+    return RESULTS / f"{name}-speed.csv"
 
 
 def action_rows(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -212,16 +282,20 @@ def main() -> None:
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[100, 256])
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--actions", nargs="+", type=int, metavar="N", help="evaluate so many actions per state instead")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--study", metavar="NAME", help="measure the variants of this study instead")
+    kinds.add_argument("--actions", nargs="+", type=int, metavar="N", help="evaluate so many actions per state instead")
     parser.add_argument("--output", type=Path, help="CSV file (default: benchmarks/results/speed-DEVICE-THREADS.csv)")
     args = parser.parse_args()
     th.set_num_threads(args.threads)
     warnings.filterwarnings("ignore", message="A critic of")
-    name = "speed" if args.actions is None else "actions"
-    output = args.output or Path(__file__).parent / "results" / f"{name}-{args.device}-{args.threads}-threads.csv"
+    kind = "train" if args.actions is None and args.study is None else "study" if args.study else "actions"
+    make_rows = {"train": train_rows, "study": study_rows, "actions": action_rows}[kind]
+    default = RESULTS / f"{'speed' if kind == 'train' else kind}-{args.device}-{args.threads}-threads.csv"
+    output = args.output or (study_file(args.study) if args.study else default)
 
     rows = []
-    for row in train_rows(args) if args.actions is None else action_rows(args):
+    for row in make_rows(args):
         rows.append(row | setting(args.device, args.threads, args.rounds))
         print("  ".join(f"{key}={value}" for key, value in row.items()))
     write_csv(output, rows[0], (row.values() for row in rows))

@@ -95,9 +95,9 @@ def dynamic_layer(layer: DynamicLayer | FactoredLayer, x: th.Tensor) -> th.Tenso
     """
     bias = layer.bias.unsqueeze(-2)
     if isinstance(layer, FactoredLayer):
-        product = (x @ layer.left * layer.scale.unsqueeze(-2)) @ layer.right
+        product = _same_for_all(_same_for_all(x, layer.left) * layer.scale.unsqueeze(-2), layer.right)
         if layer.fixed is not None:
-            product = product + x @ layer.fixed
+            product = product + _same_for_all(x, layer.fixed)
     elif layer.gain is not None and x.shape[-2] > x.shape[-1]:
         # more inputs than a weight has rows: the gain is cheaper to apply to the weight
         return _affine(x, layer.weight * (1 + layer.gain.unsqueeze(-2)), bias)
@@ -106,6 +106,12 @@ def dynamic_layer(layer: DynamicLayer | FactoredLayer, x: th.Tensor) -> th.Tenso
     if layer.gain is None:
         return product + bias
     return th.addcmul(product + bias, product, layer.gain.unsqueeze(-2))
+
+
+def _same_for_all(x: th.Tensor, weight: th.Tensor) -> th.Tensor:
+    # ``(*members, batch, n, in)`` times ``(*members, 1, in, out)``. Broadcast, it would be a small product for each row, of
+    # a copy of the weight for each.
+    return (x.flatten(-3, -2) @ weight.squeeze(-3)).unflatten(-2, x.shape[-3:-1])
 
 
 def _affine(x: th.Tensor, weight: th.Tensor, bias: th.Tensor) -> th.Tensor:
