@@ -149,7 +149,7 @@ def replicate(study: Study) -> str:
     if adaptation.read_divergence(study.name):
         collecting.append(f"python -m benchmarks.adaptation divergence {study.name} logs/studies/{study.name}")
     if speed.study_file(study.name).is_file():
-        collecting.append(f"python -m benchmarks.speed --threads 1 --algos td3 --batch-sizes 256 --study {study.name}")
+        collecting.append(f"python -m benchmarks.speed --threads 1 --batch-sizes 256 --study {study.name}")
     commands = [
         "```bash",
         f"sb3-hyper study run {study.name} --results benchmarks/results",

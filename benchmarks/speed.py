@@ -195,7 +195,7 @@ def train_rows(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     :param args: The command line.
     :return: One row per algorithm, batch size and variant.
     """
-    for algo in args.algos:
+    for algo in args.algos or ALGORITHMS:
         for batch_size in args.batch_sizes:
             models = {name: make_model(algo, *VARIANTS[name], args.device) for name in args.variants}
             times = measure(algo, batch_size, models, args.rounds)
@@ -212,10 +212,11 @@ def train_rows(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def study_rows(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """
     :param args: The command line.
-    :return: One row per algorithm, batch size and variant of the study.
+    :return: One row per algorithm (by default those that the study has), batch size and variant of the study.
     """
-    for algo in args.algos:
-        variants = variants_of(load_study(args.study), algo)
+    study = load_study(args.study)
+    algos = args.algos or [algo for algo in ALGORITHMS if any(variant.algo == algo for variant in study.variants.values())]
+    for algo, variants in {algo: variants_of(study, algo) for algo in algos}.items():
         for batch_size in args.batch_sizes:
             models = {name: make_model(algo, *variant, args.device) for name, variant in variants.items()}
             times = measure(algo, batch_size, models, args.rounds)
@@ -239,11 +240,11 @@ def table(study: Study) -> str:
     measured = tables.read(study_file(study.name))
     labels = {STOCK: STOCK} | {name: variant.label for name, variant in study.variants.items()}
     lines = [
-        "| variant | parameters of both critics | milliseconds per step | times the stock MLP's |",
-        "|---|---:|---:|---:|",
+        "| algorithm | batch | variant | parameters of both critics | milliseconds per step | times the stock MLP's |",
+        "|---|---:|---|---:|---:|---:|",
         *(
-            f"| {labels[row['variant']].translate(MARKDOWN)} | {int(row['parameters']):,} | {row['ms_per_step']} "
-            f"| {row['times_stock_mlp']} |"
+            f"| {row['algo'].upper()} | {row['batch_size']} | {labels[row['variant']].translate(MARKDOWN)} "
+            f"| {int(row['parameters']):,} | {row['ms_per_step']} | {row['times_stock_mlp']} |"
             for row in measured
             if row["variant"] in labels
         ),
@@ -278,7 +279,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=th.get_num_threads(), help="torch threads")
     parser.add_argument("--device", default="cpu", help="torch device (default: cpu)")
-    parser.add_argument("--algos", nargs="+", choices=list(ALGORITHMS), default=list(ALGORITHMS))
+    parser.add_argument("--algos", nargs="+", choices=list(ALGORITHMS))
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[100, 256])
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--rounds", type=int, default=15)

@@ -9,7 +9,7 @@ from sb3_hyper.experiments.studies import load_study
 
 
 def test_the_variants_of_a_study_are_measured_beside_stock_sb3():
-    args = argparse.Namespace(study="sac-100k", algos=["sac"], batch_sizes=[8], rounds=1, device="cpu")
+    args = argparse.Namespace(study="sac-100k", algos=None, batch_sizes=[8], rounds=1, device="cpu")
     rows = {row["variant"]: row for row in speed.study_rows(args)}
     assert list(rows) == ["stock MLP", "mlp", "sa_hyper", "bounded", "layernorm_mlp"]
     assert rows["stock MLP"]["times_stock_mlp"] == "1.00"

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import tempfile
@@ -68,6 +69,18 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return None
     except ValueError as error:  # no text, or no JSON
         raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """
+    :param path: A file.
+    :return: The SHA-256 of its content.
+    """
+    sha = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            sha.update(chunk)
+    return sha.hexdigest()
 
 
 def sync(folder: str | os.PathLike[str]) -> None:

@@ -101,8 +101,8 @@ class GradientAccuracyCallback(RolloutCallback):
     def _first_step(self) -> int:
         return last_step_without_training(self.model) if self.states == "replay" else 0
 
-    def _on_training_start(self) -> None:
-        super()._on_training_start()
+    def _prepare(self) -> None:
+        super()._prepare()
         if halves_are_too_small(self.n_actions, self._action_dim):
             warnings.warn(
                 f"n_actions={self.n_actions} are few for {self._action_dim} action dimensions: fits to half of them have no "

@@ -68,7 +68,7 @@ class DynamicWeightsCallback(MeasuringCallback):
         self.networks: dict[str, HyperNetwork] = {}
         self.ordinary: nn.Module | None = None
 
-    def _on_training_start(self) -> None:
+    def _prepare(self) -> None:
         self.networks = {
             name: network
             for name, network in find_hypernetworks(self.model.policy).items()
@@ -79,7 +79,6 @@ class DynamicWeightsCallback(MeasuringCallback):
         self.ordinary = first_q_network(critic) if has_own else None
         if not self.networks and self.ordinary is None:
             raise ValueError(f"{type(self.model.policy).__name__} has no hypernetwork, and no critic of linear layers either")
-        super()._on_training_start()
         if self.networks:
             Agent(self.model)  # tells at once if it cannot be asked what they read
 

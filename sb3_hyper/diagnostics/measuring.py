@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 from stable_baselines3.common.vec_env import VecEnv
@@ -36,11 +37,11 @@ class MeasuringCallback(BaseCallback):
 
     :param file_name: Name of the file.
     :param eval_freq: Steps between measurements.
-    :param log_path: Folder of the file, one for each run; None: the logger's, and if it has none, measurements are kept in
-        :attr:`records` only.
+    :param log_path: Folder of the file, one for each run; None: the logger's, if it writes files (``tensorboard_log``, or
+        ``model.set_logger``); if it does not, measurements are kept in :attr:`records` only.
     :param seed: Seed of the measurements.
     :param verbose: Verbosity: 1 prints each measurement.
-    :raises ValueError: If ``eval_freq`` is not positive; as training starts, if the file is another run's.
+    :raises ValueError: If ``eval_freq`` is not positive.
     """
 
     def __init__(self, file_name: str, eval_freq: int, log_path: str | Path | None, seed: int, verbose: int) -> None:
@@ -52,17 +53,26 @@ class MeasuringCallback(BaseCallback):
         self.seed = seed
         self.records = Records(None)
         self._next = 0
+        self._started = False
 
     def _first_step(self) -> int:
         """Number of steps at the first measurement, as training starts."""
         return 0
 
+    def _prepare(self) -> None:
+        """See whether it can be measured, and what that needs."""
+
     def _on_training_start(self) -> None:
-        folder = self.log_path if self.log_path is not None else self.logger.get_dir()
+        first_step = self._first_step()
+        self._prepare()
+        folder = self.log_path if self.log_path is not None else _folder_of(self.logger)
+        rows = self.records.rows
         self.records = Records(None if folder is None else Path(folder) / self.file_name)
+        self.records.rows = rows  # of an earlier learn()
         self.records.go_on_from(self.num_timesteps, self._made_with())
         measured = int(self.records.rows[-1]["timesteps"]) if self.records.rows else None
-        self._next = self._first_step() if measured is None else (measured // self.eval_freq + 1) * self.eval_freq
+        self._next = first_step if measured is None else (measured // self.eval_freq + 1) * self.eval_freq
+        self._started = True
 
     def _on_rollout_start(self) -> None:
         # the networks are those that the last train() left
@@ -74,6 +84,8 @@ class MeasuringCallback(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
+        if not self._started:  # rl-zoo3 ends callbacks that failed to start, too
+            return
         if not self.records.rows:  # it ends before learning starts
             self._next = min(self._next, max(1, self.num_timesteps))
         self._on_rollout_start()
@@ -103,17 +115,18 @@ class MeasuringCallback(BaseCallback):
 
     def _made_with(self) -> str:
         """Whose measurements these are."""
-        spec = self.training_env.get_attr("spec")[0] if self.training_env.has_attr("spec") else None
         made_with = {
             "algorithm": type(self.model).__name__,
             "policy": type(self.model.policy).__name__,
             "policy_kwargs": self.model.policy_kwargs,
+            "gamma": getattr(self.model, "gamma", None),
+            "observations": str(self.model.observation_space),
+            "actions": str(self.model.action_space),
             "seed of the model": self.model.seed,
-            "environment": None if spec is None else spec.id,
             "seed": self.seed,
             **self._settings(),
         }
-        return json.dumps(made_with, default=lambda thing: getattr(thing, "__qualname__", type(thing).__qualname__))
+        return json.dumps(made_with, default=_name)
 
 
 class RolloutCallback(MeasuringCallback):
@@ -161,8 +174,7 @@ class RolloutCallback(MeasuringCallback):
         self.n_processes = n_processes
         self.deterministic = deterministic
 
-    def _on_training_start(self) -> None:
-        super()._on_training_start()
+    def _prepare(self) -> None:
         self.agent = Agent(self.model, self.deterministic)
         make_env = self.make_env or like_training(self.training_env)
         with untouched_random_states():
@@ -173,9 +185,23 @@ class RolloutCallback(MeasuringCallback):
         return {"horizon": self.horizon, "deterministic": self.deterministic}
 
     def _on_training_end(self) -> None:
-        if hasattr(self, "branches"):  # rl-zoo3 ends callbacks that failed to start, too
-            super()._on_training_end()
+        super()._on_training_end()
+        if hasattr(self, "branches"):
             self.branches.close()
+
+
+def _folder_of(logger: Logger) -> Path | None:
+    """Where a logger writes files; SB3's loggers have a folder, a temporary one, if they write none, too."""
+    writes = any(not isinstance(output, HumanOutputFormat) or output.own_file for output in logger.output_formats)
+    folder = logger.get_dir()
+    return Path(folder) if writes and folder is not None else None
+
+
+def _name(thing: Any) -> str:
+    """A thing's name in a mark that is the same in every process."""
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        return repr(thing)
+    return getattr(thing, "__qualname__", type(thing).__qualname__)
 
 
 @contextmanager

@@ -8,11 +8,9 @@ which that is not true start again when they are interrupted: :mod:`sb3_hyper.ex
 """
 
 import os
-import pickle
 import shutil
 import time
 import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_hyper.common.files import read_json, sync, write_json
+from sb3_hyper.common.files import digest, read_json, sync, write_json
 from sb3_hyper.common.random_states import get_random_states, set_random_states
 from sb3_hyper.experiments import provenance
 from sb3_hyper.experiments.counters import get_counters, set_counters
@@ -35,15 +33,11 @@ COMPLETE = "complete"  # the file that marks a run whose end was reached and sav
 SAVE_SECONDS = 600.0
 MONITORS = "*.monitor.csv"  # SB3's logs of training episodes, one per environment
 STATE = {"random", "action_space", "before_last_reset", "eval_env", "evaluations", "counters"}
-STATE |= {"seconds", "cpu_seconds", "made_with", "elapsed", "cpu_elapsed", "monitor_sizes"}
+STATE |= {"seconds", "cpu_seconds", "made_with", "elapsed", "cpu_elapsed", "monitor_sizes", "digests"}
 
 
 class Unusable(Exception):
     """A checkpoint that no run can ever go on from."""
-
-
-# what files that were cut short raise, and what is raised here
-DAMAGE = (Unusable, zipfile.BadZipFile, pickle.UnpicklingError, EOFError, FileNotFoundError)
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -127,12 +121,7 @@ class ResumableRun(BaseCallback):
         random_states = get_random_states()
         try:
             return self._load(checkpoints[-1], algorithm_class, env, device)
-        except Exception as error:
-            if not any(isinstance(one, DAMAGE) for one in (error, error.__cause__)):  # SB3 wraps BadZipFile
-                raise RuntimeError(
-                    f"{checkpoints[-1]} cannot be loaded now ({error!r}). It was left as it is: the same command tries again. "
-                    "To start from the beginning, remove it"
-                ) from error
+        except Unusable as error:
             warnings.warn(f"{checkpoints[-1]} cannot be used ({error!r}): the run starts from the beginning")
             shutil.rmtree(checkpoints[-1])
             for path in self.folder.glob(MONITORS):  # all episodes come again
@@ -140,9 +129,14 @@ class ResumableRun(BaseCallback):
             set_random_states(random_states)
             env.seed(seed)
             return None
+        except Exception as error:
+            raise RuntimeError(
+                f"{checkpoints[-1].resolve()} cannot be loaded now ({error!r}). It was left as it is: the same command tries "
+                "again, and for a run of a study --retry-failed. To start from the beginning, remove it"
+            ) from error
 
     def _load(self, folder: Path, algorithm_class: type[BaseAlgorithm], env: VecEnv, device: str) -> BaseAlgorithm:
-        state = _read_state(folder / "state.json")
+        state = _read_state(folder)
         env.reset()  # uses up the seed the environment was made with
         if state["before_last_reset"] is None:
             model = algorithm_class.load(folder / "model.zip", env=env, device=device)
@@ -261,6 +255,7 @@ class ResumableRun(BaseCallback):
             "elapsed": self._elapsed(),
             "cpu_elapsed": self._cpu_elapsed(),
             "monitor_sizes": {path.name: path.stat().st_size for path in self.folder.glob(MONITORS)},
+            "digests": {path.name: digest(path) for path in temporary.iterdir()},
         }
         write_json(temporary / "state.json", state)
         sync(temporary)  # before the older one goes
@@ -286,15 +281,19 @@ class ResumableRun(BaseCallback):
         set_random_states(state["random"])
 
 
-def _read_state(path: Path) -> dict[str, Any]:
+def _read_state(folder: Path) -> dict[str, Any]:
+    """The state of a checkpoint whose files are all there and undamaged."""
     try:
-        state = read_json(path)
+        state = read_json(folder / "state.json")
     except ValueError as error:
         raise Unusable(str(error)) from error
     if state is None:
-        raise Unusable(f"{path} is missing")
+        raise Unusable("state.json is missing")
     if missing := STATE - set(state):
         raise ValueError(f"made by another version of this package: {', '.join(sorted(missing))} are missing")
+    for name, expected in state["digests"].items():
+        if not (folder / name).is_file() or digest(folder / name) != expected:
+            raise Unusable(f"{name} is damaged")
     return state
 
 

@@ -1,5 +1,7 @@
 """How accurate a critic is, where that is known."""
 
+from contextlib import nullcontext
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -481,29 +483,89 @@ def test_the_time_limit_of_a_wrapper_counts_and_actions_may_be_matrices():
     np.testing.assert_array_equal(callback.agent.act(observations), expected)
 
 
+def steps_of(folder, name="gradient_accuracy"):
+    return {path.name: load_records(path)["timesteps"].tolist() for path in sorted(folder.glob(f"{name}*"))}
+
+
 @pytest.mark.parametrize("settings", [{"n_states": 3}, {"action_std": 0.1}, {"horizon": 4}, {"seed": 1}])
-def test_a_resumed_run_with_other_settings_is_stopped_before_it_measures(tmp_path, settings):
+def test_what_goes_on_with_other_settings_has_a_file_of_its_own(tmp_path, settings):
     model = MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0))
     model.learn(30, make_callback(tmp_path, eval_freq=20))
-    file = tmp_path / "gradient_accuracy.npz"
-    with pytest.raises(ValueError, match=rf"{file} holds the measurements of another run: .*, not .*{next(iter(settings))}"):
+    assert steps_of(tmp_path) == {"gradient_accuracy.npz": [0, 20]}
+    with pytest.warns(UserWarning, match=r"gradient_accuracy\.npz was there before: it is gradient_accuracy-1\.npz now"):
         model.learn(30, make_callback(tmp_path, eval_freq=20, **settings), reset_num_timesteps=False)
-    model.learn(30, make_callback(tmp_path, eval_freq=20), reset_num_timesteps=False)
+    assert steps_of(tmp_path) == {"gradient_accuracy-1.npz": [0, 20], "gradient_accuracy.npz": [30, 40, 60]}
+    model.learn(30, make_callback(tmp_path, eval_freq=20), reset_num_timesteps=False)  # finds its own
+    assert steps_of(tmp_path) == {"gradient_accuracy-1.npz": [0, 20, 60, 80], "gradient_accuracy.npz": [30, 40, 60]}
 
 
 def test_a_run_does_not_write_over_anothers_measurements(tmp_path):
-    MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0)).learn(30, make_callback(tmp_path, eval_freq=20))
     file = tmp_path / "gradient_accuracy.npz"
-    before = file.read_bytes()
-    for other in ("stock SAC", "DDPG"):
-        with pytest.raises(ValueError, match="measurements of another run"):
-            MODELS[other](make_vec_env("Pendulum-v1", seed=0)).learn(30, make_callback(tmp_path, eval_freq=20))
-    other_seed = TD3("MlpPolicy", make_vec_env("Pendulum-v1", seed=0), learning_starts=20, batch_size=8, seed=1)
-    with pytest.raises(ValueError, match=r'"seed of the model": 0, .*"seed of the model": 1'):
-        other_seed.learn(30, make_callback(tmp_path, eval_freq=20))
-    assert file.read_bytes() == before
-    with pytest.warns(UserWarning, match="2 measurements of a run with the same settings that began before are replaced"):
-        MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0)).learn(10, make_callback(tmp_path, eval_freq=20))
+    contents = []
+    for index, name in enumerate(("stock TD3", "stock SAC", "stock TD3")):
+        with pytest.warns(UserWarning, match="was there before") if index else nullcontext():
+            MODELS[name](make_vec_env("Pendulum-v1", seed=0)).learn(30, make_callback(tmp_path, eval_freq=20))
+        contents.append(file.read_bytes())
+    assert [(tmp_path / f"gradient_accuracy{suffix}.npz").read_bytes() for suffix in ("-1", "-2", "")] == contents
+
+
+def test_two_callbacks_with_one_log_path_both_keep_what_they_measured(tmp_path):
+    def both():
+        return [
+            CriticBiasCallback(lambda: gym.make("Pendulum-v1"), 20, 3, 5, log_path=tmp_path, deterministic=deterministic)
+            for deterministic in (True, False)
+        ]
+
+    model = MODELS["stock SAC"](make_vec_env("Pendulum-v1", seed=0))
+    with pytest.warns(UserWarning, match=r"critic_bias\.npz") as told:
+        model.learn(30, one := both())
+    assert "was there before: it is critic_bias-1.npz now" in str(told[0].message)
+    assert "Another run or callback writes" in str(told[1].message)
+    model.learn(30, two := both(), reset_num_timesteps=False)
+    for first, second in zip(one, two, strict=True):
+        kept = load_records(second.records.path)
+        assert kept["timesteps"].tolist() == [0, 20, 40, 60]
+        np.testing.assert_array_equal(kept["value"][:2], first.records.columns()["value"])
+
+
+def test_a_file_without_a_mark_is_kept(tmp_path):
+    model = MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0)).learn(20)
+    np.savez(tmp_path / "gradient_accuracy.npz", timesteps=[0], cosine=[[1.0]])
+    (tmp_path / "gradient_accuracy-3.npz").write_text("no numbers")
+    with pytest.warns(UserWarning, match="was there before"):
+        model.learn(20, make_callback(tmp_path, eval_freq=20), reset_num_timesteps=False)
+    assert load_records(tmp_path / "gradient_accuracy-1.npz")["cosine"] == [[1.0]]
+
+
+def test_without_a_folder_measurements_are_in_memory_and_go_on_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, callback = MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0)), make_callback(eval_freq=20)
+    model.learn(30, callback)
+    model.learn(30, callback, reset_num_timesteps=False)
+    assert callback.records.path is None
+    assert callback.records.columns()["timesteps"].tolist() == [0, 20, 40, 60]
+    model.learn(10, callback)
+    assert callback.records.columns()["timesteps"].tolist() == [0]
+
+
+def test_a_loggers_folder_is_used_if_it_writes_files(tmp_path):
+    model = MODELS["stock TD3"](make_vec_env("Pendulum-v1", seed=0))
+    model.set_logger(configure(str(tmp_path), ["csv"]))
+    model.learn(10, make_callback(eval_freq=20))
+    model.logger.close()
+    assert steps_of(tmp_path) == {"gradient_accuracy.npz": [0]}
+
+
+def test_a_callback_that_did_not_start_measures_nothing_in_the_end(tmp_path):
+    model = TD3("MlpPolicy", "Pendulum-v1", learning_starts=5, batch_size=8)
+    model.learn(20)
+    model.policy.critic.q_networks = th.nn.ModuleList()  # nothing to look at
+    callback = DynamicWeightsCallback(log_path=tmp_path)
+    callback.init_callback(model)
+    with pytest.raises(ValueError, match="has no hypernetwork"):
+        callback.on_training_start({}, {})
+    callback.on_training_end()
+    assert not list(tmp_path.iterdir())
 
 
 class Quadratic(Bandits):

@@ -26,7 +26,8 @@ def test_the_rows_of_a_rerun_replace_all_older_ones_of_that_run(folder):
     write(folder, 0, [0, 10, 20])
     write(folder, 1, [0, 10])
     assert gradient_accuracy.collect(folder) == 10
-    write(folder, 0, [0, 15])
+    with pytest.warns(UserWarning, match="was there before"):
+        write(folder, 0, [0, 15])
     assert gradient_accuracy.collect(folder) == 8
     steps = [(row["seed"], row["step"]) for row in rows.read(gradient_accuracy.RESULTS) if row["state"] == "0"]
     assert steps == [("0", "0"), ("0", "15"), ("1", "0"), ("1", "10")]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch as th
 from sb3_contrib import TQC
-from stable_baselines3 import PPO, SAC, TD3
+from stable_baselines3 import SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 from torch import nn
 
@@ -214,8 +214,3 @@ def test_the_weights_of_an_ensemble_are_those_of_one_member():
     weights = linear_weights(network, member=1)
     np.testing.assert_array_equal(weights[0], network.hidden[0].weight[1].detach().flatten())
     assert [len(layer) for layer in weights] == [5 * 4, 4]
-
-
-def test_a_policy_without_anything_to_look_at_is_named():
-    with pytest.raises(ValueError, match="ActorCriticPolicy has no hypernetwork, and no critic of linear layers either"):
-        PPO("MlpPolicy", PointEnv(), n_steps=8, batch_size=8).learn(8, DynamicWeightsCallback())

@@ -23,6 +23,7 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
 from sb3_hyper.common.files import read_json, write_json
+from sb3_hyper.experiments import checkpoints
 from sb3_hyper.experiments.checkpoints import ResumableRun, _evaluations
 from sb3_hyper.experiments.repeatable_resets import RepeatableResets
 from tests.conftest import PointEnv
@@ -136,12 +137,25 @@ def test_a_checkpoint_that_was_not_finished_is_ignored(tmp_path):
     assert model.num_timesteps == TOTAL
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # SB3's file
+def cut(content):
+    return content[: len(content) // 10]
+
+
+def cut_near_the_end(content):
+    return content[:-20]
+
+
+def zero(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes(20) + content[middle + 20 :]
+
+
 @pytest.mark.parametrize("name", ["model.zip", "replay_buffer.pkl", "state.json"])
-def test_a_checkpoint_that_is_cut_short_starts_again(tmp_path, name):
+@pytest.mark.parametrize("damage", [cut, cut_near_the_end, zero, None])
+def test_a_checkpoint_that_is_damaged_starts_again(tmp_path, name, damage):
     run(tmp_path, PointEnv, kill_at=333)
     path = next(tmp_path.glob("checkpoint-*")) / name
-    path.write_bytes(path.read_bytes()[:100])
+    path.unlink() if damage is None else path.write_bytes(damage(path.read_bytes()))
     monitor = tmp_path / "0.monitor.csv"
     monitor.write_text('#{"t_start": 0.0}\nr,l,t\n1.0,25,0.1\n2.0,25,0.2\n')
     with pytest.warns(UserWarning, match="cannot be used .* starts from the beginning"):
@@ -165,6 +179,20 @@ def test_what_may_succeed_another_time_loses_nothing(tmp_path, monkeypatch):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     start, model = run(tmp_path, PointEnv)
     assert (start, model.num_timesteps) == (300, TOTAL)
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("/not-mounted/terrain.xml"), EOFError()])
+def test_an_environment_that_cannot_be_reset_now_loses_nothing(tmp_path, monkeypatch, error):
+    run(tmp_path, PointEnv, kill_at=333)
+
+    def fail(*args, **kwargs):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PointEnv, "reset", fail)
+        with pytest.raises(RuntimeError, match=r"checkpoint-000000000300 cannot be loaded now .* --retry-failed"):
+            run(tmp_path, PointEnv)
+    assert run(tmp_path, PointEnv)[0] == 300
 
 
 def test_a_checkpoint_of_another_version_is_kept(tmp_path):
@@ -198,11 +226,11 @@ def test_an_environment_that_cannot_be_repeated_starts_again(tmp_path):
     assert model.num_timesteps == TOTAL
 
 
-def test_a_checkpoint_that_cannot_be_used_leaves_no_trace(tmp_path):
+def test_a_checkpoint_that_cannot_be_used_leaves_no_trace(tmp_path, monkeypatch):
     _, whole = run(tmp_path / "whole", PointEnv)
     run(tmp_path / "killed", PointEnv, kill_at=333)
-    (next((tmp_path / "killed").glob("checkpoint-*")) / "replay_buffer.pkl").unlink()  # the model is loaded before it
-    with pytest.warns(UserWarning, match="No such file"):
+    monkeypatch.setattr(checkpoints, "_equal", lambda *observations: False)  # which is asked when the model has been loaded
+    with pytest.warns(UserWarning, match="does not repeat its resets"):
         _, resumed = run(tmp_path / "killed", PointEnv)
     weights, resumed_weights = whole.policy.state_dict(), resumed.policy.state_dict()
     assert all(th.equal(weights[name], resumed_weights[name]) for name in weights)
