@@ -11,7 +11,7 @@ STEPS = 30000
 PRESET = bounded
 SEED = 0
 THREADS = 1
-EVAL_FREQ = $(shell expr $(STEPS) / 6)
+EVAL_FREQ = $(shell expr $(STEPS) / 6 2>/dev/null)
 EVAL_EPISODES = 10
 LOGS = logs
 STUDIES = pearl-small maml-small slim-search critics-100k sac-100k gradient-accuracy
@@ -21,6 +21,7 @@ help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 train: $(VENV)/.zoo  ## Train an agent: ALGO=td3|sac|tqc ENV=... STEPS=... PRESET=bounded|paper SEED=... THREADS=... LOGS=... EVAL_FREQ=... EVAL_EPISODES=...
+	@expr "$(STEPS)" : '[1-9][0-9]*$$' >/dev/null || { echo "STEPS must be a whole number of at least 1, got $(STEPS)"; exit 2; }
 	$(BIN)/python -m sb3_hyper.zoo train --algo $(ALGO) --env $(ENV) -n $(STEPS) --preset $(PRESET) --seed $(SEED) --num-threads $(THREADS) \
 		--eval-freq $(EVAL_FREQ) --eval-episodes $(EVAL_EPISODES) -f $(LOGS) --verbose 0 --progress --tensorboard-log $(LOGS)/tensorboard
 

@@ -25,8 +25,8 @@ args = parser.parse_args()
 
 records = {}
 for label, policy, policy_kwargs in (
-    ("stock TD3", "MlpPolicy", {}),
-    ("SA-Hyper", "HyperPolicy", dict(critic="sa_hyper")),
+    ("stock TD3", "MlpPolicy", dict(net_arch=[256, 256])),
+    ("SA-Hyper", "HyperPolicy", dict(critic="sa_hyper", critic_learning_rate=None)),  # None: the algorithm's, too
 ):
     model = TD3(
         policy,

@@ -18,7 +18,7 @@ from sb3_hyper.experiments import diagnose, update_noise
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.report import make_report, tables_latex, tables_markdown, variant_settings
-from sb3_hyper.experiments.results import merge_rows, read_results, results_of
+from sb3_hyper.experiments.results import RunResult, merge_rows, read_results, results_of
 from sb3_hyper.experiments.studies import Study, StudyError, load_study, study_names
 from sb3_hyper.experiments.workspace import Workspace
 
@@ -166,6 +166,11 @@ def report_study(args: argparse.Namespace, console: Console) -> int:
     workspace = workspace_of(args)
     workspace.collect()
     results = workspace.results_so_far()
+    if not results:
+        raise StudyError(
+            f"There is nothing to report: no run of {workspace.study.name} has results in {workspace.results}. Those that "
+            "come with this repository: --results benchmarks/results"
+        )
     if args.format == "markdown":
         print(tables_markdown(workspace.study, results))
     elif args.format == "latex":
@@ -181,26 +186,40 @@ def merge_results(args: argparse.Namespace, console: Console) -> int:
     """Bring rows from other machines in."""
     study: Study = load_study(args.name)
     target = results_file(args, study)
-    for path in args.files:
-        if not path.is_file():
-            raise StudyError(f"There is no file {path}: nothing was merged")
-    known = {run.key for run in study.runs()}
     results_of(study, target)  # what is there must fit, too
-    try:
-        results = {path: results_of(study, path) for path in args.files}
-    except StudyError as error:
-        raise StudyError(f"{error}. Nothing was merged") from error
-    for path, runs in results.items():
-        for run in read_results(path):
-            if run.study == study.name and run.key not in known:
-                raise StudyError(f"{path} holds {', '.join(run.key)}, which is no run of the study: nothing was merged")
-        for run in runs:
-            if not study.is_whole(run.algorithm, run.steps):
-                raise StudyError(f"{path} holds {', '.join(run.key)} without its last evaluations: nothing was merged")
+    results = {}
+    for path in args.files:
+        try:
+            results[path] = whole_runs(study, path)
+        except (OSError, ValueError) as error:
+            raise StudyError(f"{error}: nothing was merged") from error
     for path, runs in results.items():
         rows = [row for run in runs for row in run.rows()]
         console.print(f"{path}: {merge_rows(target, rows)} new rows of {len(rows)}")
     return 0
+
+
+def whole_runs(study: Study, path: Path) -> list[RunResult]:
+    """
+    :param study: A study.
+    :param path: A CSV file of results.
+    :return: The study's runs in it.
+    :raises StudyError: If it holds none, or runs that the study does not have, of another definition or without their end.
+    """
+    if not path.is_file():
+        raise StudyError(f"There is no file {path}")
+    runs = results_of(study, path)
+    known, there = {run.key for run in study.runs()}, read_results(path)
+    for run in there:
+        if run.study == study.name and run.key not in known:
+            raise StudyError(f"{path} holds {', '.join(run.key)}, which is no run of the study")
+    if not runs:
+        names = ", ".join(sorted({run.study for run in there})) or "no study"
+        raise StudyError(f"{path} holds results of {names}, none of {study.name}")
+    for run in runs:
+        if not study.is_whole(run.algorithm, run.steps):
+            raise StudyError(f"{path} holds {', '.join(run.key)} without its last evaluations")
+    return runs
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -232,7 +251,7 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument("--time-limit", type=seconds, help="stop after 45s, 90m, 2h ...; what was interrupted can go on")
     run.add_argument("--variants", nargs="+", help="only these variants")
     run.add_argument("--environments", nargs="+", help="only these environments")
-    run.add_argument("--seeds", type=positive, help="only the first seeds")
+    run.add_argument("--seeds", type=positive, help="only the first so many seeds")
     run.add_argument(
         "--engine", choices=["local", "ray"], default="local", help="processes here, or a Ray cluster (default: %(default)s)"
     )

@@ -63,10 +63,10 @@ def test_the_studies_of_the_package_are_listed(capsys):
     assert "critics-100k" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["show", "status", "report"])
+@pytest.mark.parametrize("command", ["show", "status"])
 def test_a_study_without_runs(study, tmp_path, capsys, command):
     assert call(command, study, folder=tmp_path) == 0
-    expected = {"show": "seeds 0 to 1; 200 steps", "status": "2 pending", "report": "report.html"}[command]
+    expected = {"show": "seeds 0 to 1; 200 steps", "status": "2 pending"}[command]
     assert expected in capsys.readouterr().out.replace("\n", "")
 
 
@@ -88,7 +88,7 @@ def test_rows_of_another_definition_are_not_merged(study, tmp_path, capsys):
     assert call("merge", study, other, folder=tmp_path) == 2
     said = capsys.readouterr().err
     assert "of another definition of the study" in said
-    assert "Nothing was merged" in said
+    assert "nothing was merged" in said
     assert not (tmp_path / "results" / "toy.csv").exists()
 
 
@@ -108,6 +108,18 @@ def test_runs_that_the_study_does_not_have_are_not_merged(study, tmp_path, capsy
     assert call("merge", study, tmp_path / "other.csv", folder=tmp_path) == 2
     assert "slim, Pendulum-v1, 0, which is no run of the study: nothing was merged" in capsys.readouterr().err
     assert not (tmp_path / "results" / "toy.csv").exists()
+
+
+def test_rows_of_other_studies_are_not_merged_and_named(study, tmp_path, capsys):
+    merge_rows(tmp_path / "other.csv", [row | {"study": "other"} for row in rows_of(study)])
+    assert call("merge", study, tmp_path / "other.csv", folder=tmp_path) == 2
+    assert "other.csv holds results of other, none of toy: nothing was merged" in capsys.readouterr().err
+
+
+def test_where_there_is_nothing_to_report_it_is_said(study, tmp_path, capsys):
+    assert call("report", study, folder=tmp_path) == 2
+    assert f"no run of toy has results in {tmp_path / 'results' / 'toy.csv'}" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "toy" / "report.html").exists()
 
 
 def test_of_files_that_do_not_all_fit_none_is_merged(study, tmp_path, capsys):

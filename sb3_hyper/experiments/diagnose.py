@@ -29,7 +29,7 @@ MEANINGS = {
     "gradient/learnable_0.75": "  above 0.75",
     "gradient/self_cosine_mean": "self-test: cosine with the fit to the critic's own values",
     "gradient/noise_floor_mean": "noise floor: cosine of fits to two halves of the samples",
-    "gradient/cosine_ceiling": "about what a perfect critic's cosine would be, by that",
+    "gradient/cosine_ceiling": "  ceiling: about what a perfect critic's cosine would be",
     "gradient/value_correlation_mean": "correlation of values with returns over a state's actions: mean",
     "gradient/states_without_direction": "states without a direction (a gradient of zero)",
     "gradient/states_of_lower_rank": "states whose samples leave a direction open",

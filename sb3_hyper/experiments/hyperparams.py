@@ -38,13 +38,17 @@ def refuse_numbers_as_text(settings: Mapping[str, Any]) -> None:
             refuse_numbers_as_text(value)
         elif isinstance(value, list):
             refuse_numbers_as_text({f"{key}[{index}]": item for index, item in enumerate(value)})
-        elif isinstance(value, str) and _is_number(value):
+        elif isinstance(value, str) and is_number(value):
             raise ValueError(
                 f"{key} must be a number, got the text {value!r}. (YAML reads 1e-3 as text: write 0.001 or !!float 1e-3.)"
             )
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """
+    :param text: Any text.
+    :return: Whether Python reads it as a number.
+    """
     try:
         float(text)
     except ValueError:

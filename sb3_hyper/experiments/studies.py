@@ -5,7 +5,7 @@ import hashlib
 import importlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from sb3_hyper.experiments.algorithms import ALGORITHMS, META_ALGORITHMS
-from sb3_hyper.experiments.hyperparams import HYPERPARAMS, refuse_numbers_as_text
+from sb3_hyper.experiments.hyperparams import HYPERPARAMS, is_number, refuse_numbers_as_text
 from sb3_hyper.experiments.unique_keys import UniqueKeys
 
 PROTOCOL = 2  # of how a run is carried out: another one, other numbers
@@ -288,8 +288,18 @@ def load_study(name: str) -> Study:
     try:
         return Study.model_validate({"name": path.stem, **content})
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, fault['loc'])) or 'study'}: {fault['msg']}" for fault in error.errors()]
+        lines = [f"  {'.'.join(map(str, fault['loc'])) or 'study'}: {_explained(fault)}" for fault in error.errors()]
         raise StudyError("\n".join([f"{path}:", *lines])) from error
+
+
+def _explained(fault: Mapping[str, Any]) -> str:
+    """What pydantic found, in words that tell what to write."""
+    if fault["type"] == "extra_forbidden":
+        kind: type[BaseModel] = Variant if "variants" in fault["loc"] else Study
+        return f"there is no such key. Accepted: {', '.join(kind.model_fields)}"
+    if isinstance(fault["input"], str) and is_number(fault["input"]):
+        return f"{fault['msg']} (YAML reads {fault['input']} as text: write {float(fault['input']):g} as plain digits)"
+    return str(fault["msg"])
 
 
 def study_names() -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
@@ -162,4 +163,7 @@ def resolve_spec(preset: str | HyperNetworkSpec, changes: Mapping[str, Any] | No
     if not isinstance(changes, Mapping) or not set(changes) <= set(fields):
         given = ", ".join(sorted(map(str, set(changes) - set(fields)))) if isinstance(changes, Mapping) else repr(changes)
         raise ValueError(f"network_kwargs changes fields of the preset. Given: {given}. Accepted: {_names(fields)}.")
-    return dataclasses.replace(spec, **changes)
+    spec = dataclasses.replace(spec, **changes)
+    if "rank" in changes and spec.heads == "dense":
+        warnings.warn('rank is for heads="low_rank" and heads="residual", not for "dense"', stacklevel=2)
+    return spec

@@ -252,6 +252,11 @@ class HyperCriticMixin(BasePolicy):
 def _resolve_learning_rate(given: float | str | None, critic: str | QNetworkFactory, spec: HyperNetworkSpec) -> float | None:
     if given == "auto":
         return spec.critic_learning_rate if is_hyper(critic) else None
+    if callable(given) or (isinstance(given, str) and given.startswith("lin_")):  # rl-zoo3 writes schedules so
+        raise ValueError(
+            f'critic_learning_rate must be a number, "auto" or None, got {given!r}. For a schedule give None: the critic '
+            "follows the algorithm's learning_rate then"
+        )
     return None if given is None else positive_number('critic_learning_rate (a number, "auto" or None)', given)
 
 

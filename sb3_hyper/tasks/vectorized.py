@@ -40,7 +40,14 @@ def reset_to_tasks(env: VecEnv, tasks: Sequence[Task]) -> VecEnvObs:
     :param env: A vectorized task environment.
     :param tasks: One task per environment.
     :return: Observations.
+    :raises ValueError: If the environment is not vectorized or has no tasks, or there are more or fewer tasks than it has
+        environments.
     """
+    if not isinstance(env, VecEnv):
+        raise ValueError(
+            f"A vectorized environment is needed (make_vec_env), got {env}; a single one takes its task by "
+            'env.reset(options={"task": task})'
+        )
     if isinstance(tasks, TaskSet):
         raise ValueError("One task per environment is needed, got a TaskSet: give some of its train, test or ood tasks")
     if len(tasks) != env.num_envs:

@@ -35,9 +35,14 @@ def _take_own_arguments(arguments: list[str]) -> tuple[list[str], bool]:
         path = hyperparams_file(others.algo, own.preset)
         if path is None:
             there = [preset for preset in PRESETS if hyperparams_file(others.algo, preset) is not None]
+            algos = sorted(path.stem for path in HYPERPARAMS.glob("*.yml") if not path.stem.endswith("_paper"))
             parser.error(
                 f"no hyperparameters for --algo {others.algo} with --preset {own.preset} are in {HYPERPARAMS}. There are some "
-                f"for {', '.join(there) or 'none'}" + (", whose policy_kwargs can be replaced: -params" if there else "")
+                + (
+                    f"for --preset {', '.join(there)}, whose policy_kwargs can be replaced: -params"
+                    if there
+                    else f"for --algo {', '.join(algos)}; for others leave --preset out: rl-zoo3's own are taken then"
+                )
             )
         rest += ["--conf-file", str(path)]
     if own.resume:

@@ -77,3 +77,9 @@ def test_numpy_numbers_become_plain_floats():
 def test_other_things_are_no_positive_numbers(value):
     with pytest.raises(ValueError, match="x must be a positive number"):
         positive_number("x", value)
+
+
+def test_a_rank_that_nobody_reads_is_told():
+    with pytest.warns(UserWarning, match='rank is for heads="low_rank"'):
+        resolve_spec("bounded", {"rank": 16})
+    assert resolve_spec("bounded", {"rank": 16, "heads": "low_rank"}).rank == 16

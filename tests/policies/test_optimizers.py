@@ -117,3 +117,9 @@ def test_other_optimizers_are_left_alone(env):
     assert fused_where_possible(th.optim.RMSprop, {"alpha": 0.9}) == {"alpha": 0.9}
     model = make_model(TD3, env, optimizer_class=th.optim.RMSprop)
     assert isinstance(model.critic.optimizer, th.optim.RMSprop)
+
+
+@pytest.mark.parametrize("given", [LinearSchedule(1e-3, 0.0, 1.0), "lin_3e-4"])
+def test_a_schedule_of_the_critics_own_is_refused_with_advice(env, given):
+    with pytest.raises(ValueError, match="For a schedule give None"):
+        make_model(TD3, env, critic_learning_rate=given)

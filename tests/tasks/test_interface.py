@@ -215,5 +215,13 @@ def test_tasks_stay_through_the_resets_of_a_vectorized_environment(vec_env_class
         env.close()
 
 
+def test_a_single_environment_is_told_how_it_takes_a_task():
+    env = gym.make("sb3_hyper:PointGoal-v0")
+    with pytest.raises(ValueError, match="A vectorized environment is needed"):
+        reset_to_tasks(env, [LEFT])
+    env.reset(options={"task": LEFT})
+    assert env.unwrapped.task == LEFT
+
+
 def test_environments_without_tasks_are_told(env):
     assert not has_tasks(DummyVecEnv([lambda: env]))
