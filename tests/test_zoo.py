@@ -170,7 +170,7 @@ def test_a_resumable_run_has_the_seed_that_was_asked_for(given, seed):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--algo", "ppo", "--preset", "paper"], "no hyperparameters for --algo ppo with --preset paper .*some for none"),
+        (["--algo", "ppo", "--preset", "paper"], "no hyperparameters for --algo ppo with --preset paper .*some for --algo maml, pearl, sac, td3, tqc"),
         (["--algo", "td3", "--preset", "paper", "-conf", "mine.yml"], "give either --preset or --conf-file"),
         (
             ["--algo", "td3", "--preset", "slim"],
