@@ -170,11 +170,14 @@ def test_a_resumable_run_has_the_seed_that_was_asked_for(given, seed):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--algo", "ppo", "--preset", "paper"], "no hyperparameters for --algo ppo with --preset paper .*some for --algo maml, pearl, sac, td3, tqc"),
+        (
+            ["--algo", "ppo", "--preset", "paper"],
+            "no hyperparameters for --algo ppo with --preset paper .*some for --algo maml, pearl, sac, td3, tqc",
+        ),
         (["--algo", "td3", "--preset", "paper", "-conf", "mine.yml"], "give either --preset or --conf-file"),
         (
             ["--algo", "td3", "--preset", "slim"],
-            "td3 with --preset slim .*some for paper, bounded, whose policy_kwargs can be replaced",
+            "td3 with --preset slim .*some for --preset paper, bounded, whose policy_kwargs can be replaced",
         ),
         (["--algo", "td3", "--preset", "tiny"], "invalid choice: 'tiny'"),
     ],
