@@ -150,8 +150,13 @@ def replicate(study: Study) -> str:
         collecting.append(f"python -m benchmarks.adaptation divergence {study.name} logs/studies/{study.name}")
     if speed.study_file(study.name).is_file():
         collecting.append(f"python -m benchmarks.speed --threads 1 --batch-sizes 256 --study {study.name}")
+    same = {"slim-search": ["gradient-accuracy"]}  # studies with some of its runs
     commands = [
         "```bash",
+        *(
+            f"sb3-hyper study merge {study.name} benchmarks/results/{other}.csv --results benchmarks/results"
+            for other in same.get(study.name, [])
+        ),
         f"sb3-hyper study run {study.name} --results benchmarks/results",
         *collecting,
         "python -m benchmarks.pages",

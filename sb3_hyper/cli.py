@@ -18,7 +18,7 @@ from sb3_hyper.experiments import diagnose, update_noise
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.report import make_report, tables_latex, tables_markdown, variant_settings
-from sb3_hyper.experiments.results import RunResult, merge_rows, read_results, results_of
+from sb3_hyper.experiments.results import RunResult, merge_rows, read_results, results_of, same_runs
 from sb3_hyper.experiments.studies import Study, StudyError, load_study, study_names
 from sb3_hyper.experiments.workspace import Workspace
 
@@ -203,7 +203,7 @@ def whole_runs(study: Study, path: Path) -> list[RunResult]:
     """
     :param study: A study.
     :param path: A CSV file of results.
-    :return: The study's runs in it.
+    :return: The study's runs in it, and those of this package's other studies that are the same ones.
     :raises StudyError: If it holds none, or runs that the study does not have, of another definition or without their end.
     """
     if not path.is_file():
@@ -213,6 +213,7 @@ def whole_runs(study: Study, path: Path) -> list[RunResult]:
     for run in there:
         if run.study == study.name and run.key not in known:
             raise StudyError(f"{path} holds {', '.join(run.key)}, which is no run of the study")
+    runs += same_runs(study, there)
     if not runs:
         names = ", ".join(sorted({run.study for run in there})) or "no study"
         raise StudyError(f"{path} holds results of {names}, none of {study.name}")
@@ -238,7 +239,7 @@ def make_parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="carry out what is left of a study")
     status = commands.add_parser("status", help="how far a study is")
     report = commands.add_parser("report", help="tables and figures of what is there")
-    merge = commands.add_parser("merge", help="bring in results from another machine")
+    merge = commands.add_parser("merge", help="bring in results from another machine, or study")
     functions = {show: show_study, run: run_study, status: show_status, report: report_study, merge: merge_results}
     for command, function in functions.items():
         command.set_defaults(function=function)

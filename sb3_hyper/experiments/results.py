@@ -2,14 +2,14 @@
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 
 from sb3_hyper.common.files import write_csv
-from sb3_hyper.experiments.studies import Study, StudyError
+from sb3_hyper.experiments.studies import Study, StudyError, load_study, study_names
 
 KEYS = ("study", "variant", "environment", "seed", "step")
 NUMBERS = ("study", "variant", "algorithm", "environment", "seed", "step", "seconds", "cpu_seconds")  # the returns follow
@@ -34,7 +34,7 @@ class RunResult:
     :param returns: Undiscounted returns of the evaluation episodes, ``(n_evaluations, n_episodes)``
     :param seconds: Seconds of training and evaluating until each evaluation, ``(n_evaluations,)``
     :param cpu_seconds: The same, counting only what the process spent on a processor: with one thread, what the clock
-        would have shown had nothing else run on the machine, ``(n_evaluations,)``
+        would have shown had nothing else run on the machine, ``(n_evaluations,)``. Not a number where it is not known.
     :param definition: Fingerprint of the run's definition.
     :param versions: Versions of what ran, as text.
     :param commit: The package's git commit, if known.
@@ -140,6 +140,28 @@ def results_of(study: Study, path: str | Path) -> list[RunResult]:
         if result.definition != definitions[result.key]:
             raise StudyError(f"{path} holds {', '.join(result.key)} of another definition of the study: {ANOTHER_DEFINITION}")
     return results
+
+
+def same_runs(study: Study, results: Iterable[RunResult]) -> list[RunResult]:
+    """
+    :param study: A study.
+    :param results: Runs of any studies.
+    :return: Those of this package's other studies that are runs of this one but for callbacks that only watch, as runs of it.
+        Their times, which are those of the callbacks too, are not numbers.
+    """
+    own = {(run.training, run.seed): run for run in study.runs()}
+    found = []
+    for result in results:
+        if result.study == study.name or result.study not in study_names():
+            continue
+        runs = {run.key: run for run in load_study(result.study).runs()}
+        there = runs.get(result.key)
+        if there is None or there.definition != result.definition or (there.training, there.seed) not in own:
+            continue
+        run, unknown = own[there.training, there.seed], np.full(len(result.steps), np.nan)
+        same = replace(result, study=study.name, variant=run.variant, definition=run.definition)
+        found.append(replace(same, seconds=unknown, cpu_seconds=unknown))
+    return found
 
 
 def _run(rows: Sequence[Row], path: str | Path) -> RunResult:

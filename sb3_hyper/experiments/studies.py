@@ -21,6 +21,7 @@ from sb3_hyper.experiments.algorithms import ALGORITHMS, META_ALGORITHMS
 from sb3_hyper.experiments.hyperparams import HYPERPARAMS, is_number, refuse_numbers_as_text
 from sb3_hyper.experiments.unique_keys import UniqueKeys
 
+WATCHING = "sb3_hyper.diagnostics.callbacks."  # callbacks that leave no trace in what they watch
 PROTOCOL = 2  # of how a run is carried out: another one, other numbers
 DEFINITIONS = Path(str(resources.files("sb3_hyper.experiments") / "definitions"))
 
@@ -242,8 +243,21 @@ class Run:
     @property
     def definition(self) -> str:
         """A fingerprint of all that the study's definition says about the run: other definition, other fingerprint."""
+        return self._fingerprint(self.settings())
+
+    @property
+    def training(self) -> str:
+        """The same without callbacks that only watch: runs of other studies that have it, and the seed, are the same runs."""
+        settings = self.settings()
+        callbacks = settings[self.environment].get("callback", [])
+        callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+        others = [one for one in callbacks if not (one if isinstance(one, str) else next(iter(one))).startswith(WATCHING)]
+        settings[self.environment]["callback"] = others
+        return self._fingerprint(settings)
+
+    def _fingerprint(self, settings: dict[str, Any]) -> str:
         study = self.study
-        content = [PROTOCOL, self.algo, study.steps, study.eval_freq, study.eval_episodes, study.threads, self.settings()]
+        content = [PROTOCOL, self.algo, study.steps, study.eval_freq, study.eval_episodes, study.threads, settings]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
     def arguments(self) -> list[str]:

@@ -118,17 +118,17 @@ class StudyRuns:
 
     @property
     def processor(self) -> str:
-        """What most runs were made on. Times of other processors are not comparable with theirs."""
-        numbers = Counter(run.processor for run in self.all())
+        """What most runs whose times are known were made on. Times of other processors are not comparable with theirs."""
+        numbers = Counter(run.processor for run in self.all() if np.isfinite(run.cpu_seconds).all())
         return max(numbers, key=lambda name: numbers[name], default="")
 
     def timed(self, runs: Iterable[RunResult]) -> list[RunResult]:
         """
         :param runs: Runs of the study.
-        :return: Those whose times are comparable: the ones made on :attr:`processor`.
+        :return: Those whose times are known and comparable: the ones made on :attr:`processor`.
         """
         processor = self.processor
-        return [run for run in runs if run.processor == processor]
+        return [run for run in runs if run.processor == processor and np.isfinite(run.cpu_seconds).all()]
 
     def scores(self, score: Score, variant: str, environment: str) -> np.ndarray:
         """

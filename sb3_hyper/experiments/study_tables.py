@@ -263,7 +263,8 @@ def _timed(runs: StudyRuns) -> str:
     n_others = len(runs.finished()) - len(runs.timed(runs.finished()))
     if not n_others:
         return ""
-    return f" Times are those of runs on {runs.processor}; {count([n_others], 'run')} on other processors have none here."
+    others = count([n_others], "other run")
+    return f" Times are those of runs on {runs.processor}; {others}, of other processors or without times, have none here."
 
 
 def _seconds(run: RunResult) -> float:

@@ -1,7 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 
-from sb3_hyper.experiments.results import RunResult, merge_rows, read_results, read_rows
+from sb3_hyper.experiments.results import RunResult, merge_rows, read_results, read_rows, results_of, same_runs
+from sb3_hyper.experiments.studies import load_study
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
 def result(seed=0, value=1.0, **changes):
@@ -119,3 +125,28 @@ def test_a_broken_row_is_named(tmp_path, old, new, message):
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(ValueError, match=message):
         read_rows(path)
+
+
+def test_a_run_that_another_study_has_made_is_the_same_run_but_for_what_watches():
+    search = load_study("slim-search")
+    theirs = results_of(load_study("gradient-accuracy"), BENCHMARKS / "gradient-accuracy.csv")
+    found = same_runs(search, theirs)
+    assert {(run.variant, run.environment, run.seed) for run in found} >= {
+        ("slim", environment, seed) for environment in ("HalfCheetah-v5", "Hopper-v5") for seed in (0, 1)
+    }
+    assert {run.variant for run in found} == {"slim"}  # the preset is another name for bounded_128, and another definition
+    assert all(np.isnan(run.cpu_seconds).all() for run in found)
+    own = next(run for run in results_of(search, BENCHMARKS / "slim-search.csv") if run.key == found[0].key)
+    np.testing.assert_array_equal(own.returns, found[0].returns)  # HalfCheetah-v5, seed 0, which both studies have run
+
+
+def test_callbacks_that_do_more_than_watch_make_another_run(tmp_path):
+    def training(*callbacks):
+        variant = {"hyperparams": {"policy": "MlpPolicy", "callback": list(callbacks)}}
+        content = {"title": "x", "environments": ["Pendulum-v1"], "seeds": 1, "steps": 100, "eval_freq": 100, "baseline": "a"}
+        (tmp_path / "x.yml").write_text(yaml.safe_dump({**content, "variants": {"a": variant}}))
+        return next(load_study(str(tmp_path / "x.yml")).runs()).training
+
+    watching = "sb3_hyper.diagnostics.callbacks.CriticBiasCallback"
+    assert training() == training(watching) == training({watching: {"eval_freq": 5}})
+    assert training() != training("stable_baselines3.common.callbacks.StopTrainingOnMaxEpisodes")

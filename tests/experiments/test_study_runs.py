@@ -64,6 +64,13 @@ def test_only_times_of_one_processor_are_compared():
     assert runs_of([]).processor == ""
 
 
+def test_times_that_are_not_known_are_compared_with_none():
+    unknown = make_run("new", "A-v0", 0, [1] * 6, cpu_seconds=np.full(6, np.nan))
+    assert runs_of([unknown]).processor == ""
+    runs = runs_of([make_run("base", "A-v0", 0, [1] * 6), unknown])
+    assert [run.variant for run in runs.timed(runs.finished())] == ["base"]
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -50,7 +50,7 @@ def test_times_of_other_processors_do_not_count():
     table = tables_of([*half_finished()[:4], *slow])["pace"]
     assert rows_of(table)["A-v0", "Base"][2] == f"10.0 (1.00 {TIMES})"
     assert rows_of(table)["B-v0", "New"][2:] == ("-", "-")
-    assert "those of runs on a processor; 2 runs on other processors have none here" in table.caption
+    assert "those of runs on a processor; 2 other runs, of other processors or without times, have none here" in table.caption
     assert "other processors" not in tables_of(half_finished())["pace"].caption
 
 
