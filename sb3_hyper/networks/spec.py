@@ -163,7 +163,7 @@ def resolve_spec(preset: str | HyperNetworkSpec, changes: Mapping[str, Any] | No
     if not isinstance(changes, Mapping) or not set(changes) <= set(fields):
         given = ", ".join(sorted(map(str, set(changes) - set(fields)))) if isinstance(changes, Mapping) else repr(changes)
         raise ValueError(f"network_kwargs changes fields of the preset. Given: {given}. Accepted: {_names(fields)}.")
-    spec = dataclasses.replace(spec, **changes)
-    if "rank" in changes and spec.heads == "dense":
+    changed = dataclasses.replace(spec, **changes)
+    if changed.rank != spec.rank and changed.heads == "dense":
         warnings.warn('rank is for heads="low_rank" and heads="residual", not for "dense"', stacklevel=2)
-    return spec
+    return changed
