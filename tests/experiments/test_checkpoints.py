@@ -165,34 +165,28 @@ def test_a_checkpoint_that_is_damaged_starts_again(tmp_path, name, damage):
     assert model.num_timesteps == TOTAL
 
 
-def test_what_may_succeed_another_time_loses_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "method", "error"),
+    [
+        (TD3, "load_replay_buffer", MemoryError()),
+        (PointEnv, "reset", FileNotFoundError("/not-mounted/terrain.xml")),
+        (PointEnv, "reset", EOFError()),
+    ],
+)
+def test_what_may_succeed_another_time_loses_nothing(tmp_path, monkeypatch, kind, method, error):
     run(tmp_path, PointEnv, kill_at=333)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-
-    def no_memory(*args, **kwargs):
-        raise MemoryError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TD3, "load_replay_buffer", no_memory)
-        with pytest.raises(RuntimeError, match=r"checkpoint-000000000300 cannot be loaded now \(MemoryError\(\)\)"):
-            run(tmp_path, PointEnv)
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-    start, model = run(tmp_path, PointEnv)
-    assert (start, model.num_timesteps) == (300, TOTAL)
-
-
-@pytest.mark.parametrize("error", [FileNotFoundError("/not-mounted/terrain.xml"), EOFError()])
-def test_an_environment_that_cannot_be_reset_now_loses_nothing(tmp_path, monkeypatch, error):
-    run(tmp_path, PointEnv, kill_at=333)
 
     def fail(*args, **kwargs):
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(PointEnv, "reset", fail)
+        patch.setattr(kind, method, fail)
         with pytest.raises(RuntimeError, match=r"checkpoint-000000000300 cannot be loaded now .* --retry-failed"):
             run(tmp_path, PointEnv)
-    assert run(tmp_path, PointEnv)[0] == 300
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    start, model = run(tmp_path, PointEnv)
+    assert (start, model.num_timesteps) == (300, TOTAL)
 
 
 def test_a_checkpoint_of_another_version_is_kept(tmp_path):
