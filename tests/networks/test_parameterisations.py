@@ -75,8 +75,8 @@ def test_a_low_rank_weight_is_the_sum_of_its_factors():
 
 def test_low_rank_weights_start_as_wide_as_dense_ones():
     stds = []
-    for heads in ("dense", "low_rank"):
-        nets = [make(seed=seed, heads=heads, rank=64, sizes=(20, 8, 1)) for seed in range(10)]
+    for heads in ({"heads": "dense"}, {"heads": "low_rank", "rank": 64}):
+        nets = [make(seed=seed, sizes=(20, 8, 1), **heads) for seed in range(10)]
         layers = [net.generate(th.randn(50, 20))[0] for net in nets]
         stds.append(
             [
