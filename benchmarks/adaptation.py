@@ -29,7 +29,7 @@ from benchmarks.images import IMAGES, save_all
 from sb3_hyper import MAML
 from sb3_hyper.common.figures import GREY, PALETTE, finish
 from sb3_hyper.common.files import write_csv
-from sb3_hyper.experiments.studies import load_study
+from sb3_hyper.experiments.study_files import load_study
 
 RESULTS = Path(__file__).parent / "results"
 KEYS = ("variant", "environment", "seed", "split", "step", "task", "episode")

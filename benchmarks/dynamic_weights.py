@@ -20,7 +20,7 @@ from benchmarks import rows
 from sb3_hyper.diagnostics import plots
 from sb3_hyper.diagnostics.records import load_records
 from sb3_hyper.diagnostics.weights import total_variation_of_histograms
-from sb3_hyper.experiments.studies import load_study
+from sb3_hyper.experiments.study_files import load_study
 
 RESULTS = Path(__file__).parent / "results" / "dynamic-weights-histograms.csv"
 NETWORK = "critic.q_network"

@@ -20,7 +20,7 @@ from benchmarks import gradient_accuracy, rows
 from sb3_hyper import cli
 from sb3_hyper.diagnostics.gradients import ceiling
 from sb3_hyper.diagnostics.records import load_records
-from sb3_hyper.experiments.studies import load_study
+from sb3_hyper.experiments.study_files import load_study
 
 RESULTS = Path(__file__).parent / "results" / "gradient-accuracy-final.csv"
 SAMPLES = {"paper": ("0.3", "3"), "near": ("0.1", "1")}  # standard deviation, steps

@@ -23,7 +23,8 @@ from rich.progress import track
 from benchmarks import rows
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.experiments.diagnose import load_agent
-from sb3_hyper.experiments.studies import Study, load_study
+from sb3_hyper.experiments.studies import Study
+from sb3_hyper.experiments.study_files import load_study
 from sb3_hyper.meta.maml.episodes import discounted_sums
 
 RESULTS = Path(__file__).parent / "results"

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from benchmarks import rows
 from sb3_hyper.diagnostics import plots
 from sb3_hyper.diagnostics.records import load_records
-from sb3_hyper.experiments.studies import load_study
+from sb3_hyper.experiments.study_files import load_study
 
 RESULTS = Path(__file__).parent / "results" / "gradient-accuracy-states.csv"
 PER_STATE = ("cosine", "self_cosine", "noise_floor", "rank", "value", "policy_return", "terminated")

@@ -23,9 +23,11 @@ from sb3_hyper.common.files import replacing
 from sb3_hyper.experiments import study_plots
 from sb3_hyper.experiments.report import variant_settings
 from sb3_hyper.experiments.results import results_of
-from sb3_hyper.experiments.studies import Study, load_study
+from sb3_hyper.experiments.studies import Study
+from sb3_hyper.experiments.study_files import load_study
 from sb3_hyper.experiments.study_runs import StudyRuns, count
-from sb3_hyper.experiments.study_tables import MARKDOWN, study_tables
+from sb3_hyper.experiments.study_tables import study_tables
+from sb3_hyper.experiments.table import MARKDOWN
 from sb3_hyper.experiments.update_noise import plot_populations, read_populations
 from sb3_hyper.meta.maml.update_noise import noise_table
 

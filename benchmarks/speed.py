@@ -30,8 +30,9 @@ from benchmarks import rows as tables
 from benchmarks.plain import PlainSACPolicy, PlainTD3Policy
 from sb3_hyper.common.files import write_csv
 from sb3_hyper.experiments import provenance
-from sb3_hyper.experiments.studies import Study, load_study
-from sb3_hyper.experiments.study_tables import MARKDOWN
+from sb3_hyper.experiments.studies import Study
+from sb3_hyper.experiments.study_files import load_study
+from sb3_hyper.experiments.table import MARKDOWN
 
 RESULTS = Path(__file__).parent / "results"
 NET_ARCH = [256, 256]

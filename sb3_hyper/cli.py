@@ -19,7 +19,8 @@ from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.report import make_report, tables_latex, tables_markdown, variant_settings
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_results, results_of, same_runs
-from sb3_hyper.experiments.studies import Study, StudyError, load_study, study_names
+from sb3_hyper.experiments.studies import Study, StudyError
+from sb3_hyper.experiments.study_files import load_study, study_names
 from sb3_hyper.experiments.workspace import Workspace
 
 UNFINISHED = 3  # exit status when runs are left that the same command would go on with

@@ -10,7 +10,7 @@ import yaml
 import sb3_hyper
 from sb3_hyper import __main__, cli
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_rows
-from sb3_hyper.experiments.studies import load_study
+from sb3_hyper.experiments.study_files import load_study
 
 STUDY = {
     "title": "A study",

@@ -8,7 +8,7 @@ from stable_baselines3 import TD3
 
 from benchmarks import final_values, rows
 from sb3_hyper import HyperTD3Policy
-from sb3_hyper.experiments.studies import load_study
+from sb3_hyper.experiments.study_files import load_study
 
 
 def test_a_model_is_measured_in_its_own_episodes(tmp_path, monkeypatch):

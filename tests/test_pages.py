@@ -7,7 +7,8 @@ from matplotlib.image import imread
 
 from benchmarks import pages
 from benchmarks.images import IMAGES, fingerprint, save_all, source_of
-from sb3_hyper.experiments.studies import StudyError, load_study
+from sb3_hyper.experiments.studies import StudyError
+from sb3_hyper.experiments.study_files import load_study
 
 PAGES = sorted(path for path in pages.PAGES.glob("*.md") if path.name != "index.md")
 

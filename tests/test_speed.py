@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from benchmarks import speed
-from sb3_hyper.experiments.studies import load_study
+from sb3_hyper.experiments.study_files import load_study
 
 
 def test_the_variants_of_a_study_are_measured_beside_stock_sb3():

@@ -14,18 +14,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
-from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.common.random_states import get_random_states, set_random_states
 from sb3_hyper.diagnostics.agents import Agent
-from sb3_hyper.diagnostics.branches import Branches, make_branches, stack
+from sb3_hyper.diagnostics.branches import Branches, make_branches
+from sb3_hyper.diagnostics.environments import check_env, like_training
 from sb3_hyper.diagnostics.records import Records
-from sb3_hyper.diagnostics.repeating import check_repeatable
-from sb3_hyper.diagnostics.snapshots import layers_of
-
-# Wrappers that change nothing: they watch the training
-WATCHING = ("Monitor", "RepeatableResets", "RecordVideo", "RecordEpisodeStatistics", "HumanRendering", "RenderCollection")
-NEEDS_RENDERING = "AddRenderObservation"
 
 
 class MeasuringCallback(BaseCallback):
@@ -238,84 +232,3 @@ def last_step_without_training(model: Any) -> int:
     frequency: Any = model.train_freq
     per_rollout = model.n_envs * (frequency.frequency if frequency.unit == TrainFrequencyUnit.STEP else 1)
     return max(1, model.learning_starts // per_rollout * per_rollout)
-
-
-def like_training(env: VecEnv) -> Callable[[], gym.Env]:
-    """
-    :param env: Training's environment.
-    :return: Makes one like it: as it is registered, with its task, and without what only watches it.
-    :raises ValueError: If that cannot be told.
-    """
-    make_env = _registered(env.get_attr("spec")[0])
-    if not (env.has_attr("sample_tasks") and env.has_attr("task")):
-        return make_env
-    tasks = env.get_attr("task")
-    if any(task != tasks[0] for task in tasks):
-        raise ValueError(
-            "Training's environments have different tasks: give make_env, a function that makes an environment with the task "
-            "to measure in"
-        )
-
-    def make_env_with_task() -> gym.Env:
-        made = make_env()
-        made.reset(seed=0, options={"task": tasks[0]})
-        return made
-
-    return make_env_with_task
-
-
-def _registered(spec: Any) -> Callable[[], gym.Env]:
-    if spec is None:
-        raise ValueError("Training's environment is not a registered one: give make_env, a function that makes one like it")
-    kept = tuple(wrapper for wrapper in spec.additional_wrappers if wrapper.name not in WATCHING)
-    unknown = [wrapper.name for wrapper in kept if wrapper.kwargs is None]
-    if unknown:
-        raise ValueError(
-            f"Training's environment has wrappers that cannot be made again ({', '.join(unknown)}): give make_env, a "
-            "function that makes an environment like it"
-        )
-    kwargs = dict(spec.kwargs)
-    if not any(wrapper.name == NEEDS_RENDERING for wrapper in kept):
-        kwargs.pop("render_mode", None)
-    spec = dataclasses.replace(spec, additional_wrappers=kept, kwargs=kwargs)
-    return lambda: gym.make(spec)
-
-
-def check_env(make_env: Callable[[], gym.Env], horizon: int | None, agent: Agent) -> int:
-    """
-    See whether an environment can be gone back to, and whether an agent knows what it shows.
-
-    :param make_env: Makes it.
-    :param horizon: Length of rollouts, if that is limited.
-    :param agent: The agent.
-    :return: The length of an episode.
-    :raises ValueError: If neither episodes nor rollouts are limited, or observations are not what the agent reads.
-    :raises RuntimeError: If the environment does not repeat itself.
-    """
-    env, other = make_env(), make_env()
-    if other.unwrapped is env.unwrapped:
-        raise ValueError("make_env gave the same environment twice: it must make a new one each time")
-    other.close()
-    max_episode_steps = _time_limit(env)
-    observation = env.reset(seed=0)[0]
-    env.close()
-    try:
-        agent.actions(stack([observation]))
-    except Exception as error:  # a model can fail in many ways on what it does not know
-        raise ValueError(
-            f"Observations of {env} are not what the model reads ({error!r}). The environment to measure in (make_env, in "
-            "callbacks) needs a wrapper of gymnasium for each wrapper of vectorized environments that changes them "
-            "(VecFrameStack, ...)"
-        ) from error
-    check_repeatable(make_env)
-    if max_episode_steps is None and horizon is None:
-        raise ValueError(f"{env} has no time limit: give a horizon, the number of steps after which a rollout ends")
-    return max_episode_steps or horizon or 0
-
-
-def _time_limit(env: gym.Env) -> int | None:
-    if env.spec is not None and env.spec.max_episode_steps is not None:
-        return env.spec.max_episode_steps
-    # of environments that are not registered
-    limits = [layer._max_episode_steps for layer in layers_of(env) if isinstance(layer, gym.wrappers.TimeLimit)]
-    return min(limits, default=None)

@@ -15,8 +15,8 @@ from sb3_hyper.common.files import replacing
 from sb3_hyper.diagnostics.accuracy import Accuracy, measure_accuracy, summarise
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.diagnostics.branches import make_branches, stack
+from sb3_hyper.diagnostics.environments import check_env
 from sb3_hyper.diagnostics.gradients import halves_are_too_small
-from sb3_hyper.diagnostics.measuring import check_env
 from sb3_hyper.diagnostics.plots import values_and_returns
 from sb3_hyper.experiments.algorithms import ALGORITHMS
 

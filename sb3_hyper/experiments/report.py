@@ -23,7 +23,8 @@ from sb3_hyper.experiments.results import RunResult
 from sb3_hyper.experiments.statistics import COVERAGE
 from sb3_hyper.experiments.studies import Study
 from sb3_hyper.experiments.study_runs import StudyRuns
-from sb3_hyper.experiments.study_tables import Table, study_tables
+from sb3_hyper.experiments.study_tables import study_tables
+from sb3_hyper.experiments.table import Table
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import numpy as np
 from filelock import FileLock
 
 from sb3_hyper.common.files import write_csv
-from sb3_hyper.experiments.studies import Study, StudyError, load_study, study_names
+from sb3_hyper.experiments.studies import Study, StudyError
+from sb3_hyper.experiments.study_files import load_study, study_names
 
 KEYS = ("study", "variant", "environment", "seed", "step")
 NUMBERS = ("study", "variant", "algorithm", "environment", "seed", "step", "seconds", "cpu_seconds")  # the returns follow
@@ -64,6 +65,20 @@ class RunResult:
     def curve(self) -> np.ndarray:
         """Mean return of each evaluation, ``(n_evaluations,)``."""
         return self.returns.mean(axis=1)
+
+    def until(self, cpu_seconds: float) -> "RunResult":
+        """
+        :param cpu_seconds: Processor time.
+        :return: The run as it was then: its evaluations up to that time.
+        """
+        past = self.cpu_seconds <= cpu_seconds
+        return replace(
+            self,
+            steps=self.steps[past],
+            returns=self.returns[past],
+            seconds=self.seconds[past],
+            cpu_seconds=self.cpu_seconds[past],
+        )
 
     def rows(self) -> list[Row]:
         """

@@ -1,29 +1,25 @@
-"""What a study is: a named list of training runs, written in YAML."""
+"""What a study is: a named list of training runs."""
 
 import copy
 import hashlib
 import importlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from sb3_hyper.experiments.algorithms import ALGORITHMS, META_ALGORITHMS
-from sb3_hyper.experiments.hyperparams import HYPERPARAMS, is_number, refuse_numbers_as_text
-from sb3_hyper.experiments.unique_keys import UniqueKeys
+from sb3_hyper.experiments.hyperparams import HYPERPARAMS, refuse_numbers_as_text
 
 WATCHING = "sb3_hyper.diagnostics.callbacks."  # callbacks that leave no trace in what they watch
 PROTOCOL = 2  # of how a run is carried out: another one, other numbers
-DEFINITIONS = Path(str(resources.files("sb3_hyper.experiments") / "definitions"))
 
 
 class StudyError(ValueError):
@@ -280,44 +276,3 @@ class Run:
         }
         packages = ["--gym-packages", *study.gym_packages] if study.gym_packages else []
         return ["train", "--resume", *(str(word) for option in options.items() for word in option), *packages]
-
-
-def load_study(name: str) -> Study:
-    """
-    Load a definition.
-
-    :param name: Name of a study in this package, or path of a YAML file.
-    :return: The study.
-    :raises StudyError: If there is none, or it is not a valid definition; the message names file and key.
-    """
-    path = Path(name) if name.endswith((".yml", ".yaml")) else DEFINITIONS / f"{name}.yml"
-    if not path.is_file():
-        raise StudyError(f"There is no study {name!r}. Known: {', '.join(study_names())}, or the path of a YAML file.")
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)  # a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise StudyError(f"{path} holds no study: a mapping of keys is expected, got {type(content).__name__}")
-    try:
-        return Study.model_validate({"name": path.stem, **content})
-    except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, fault['loc'])) or 'study'}: {_explained(fault)}" for fault in error.errors()]
-        raise StudyError("\n".join([f"{path}:", *lines])) from error
-
-
-def _explained(fault: Mapping[str, Any]) -> str:
-    """What pydantic found, in words that tell what to write."""
-    if fault["type"] == "extra_forbidden":
-        kind: type[BaseModel] = Variant if "variants" in fault["loc"] else Study
-        return f"there is no such key. Accepted: {', '.join(kind.model_fields)}"
-    if isinstance(fault["input"], str) and is_number(fault["input"]):
-        return f"{fault['msg']} (YAML reads {fault['input']} as text: write {float(fault['input']):g} as plain digits)"
-    return str(fault["msg"])
-
-
-def study_names() -> list[str]:
-    """
-    :return: Names of the studies in this package.
-    """
-    return sorted(path.stem for path in DEFINITIONS.glob("*.yml"))

@@ -130,6 +130,24 @@ class StudyRuns:
         processor = self.processor
         return [run for run in runs if run.processor == processor and np.isfinite(run.cpu_seconds).all()]
 
+    def at_equal_time(self, variant: str, environment: str) -> list[tuple[RunResult, RunResult]]:
+        """
+        :param variant: Name of a variant.
+        :param environment: Id of an environment.
+        :return: Its runs beside the baseline's with the same seed and processor, both cut off where the faster one ends in
+            processor time. Runs whose times are not known, or without an evaluation by then, are left out.
+        """
+        references = {run.seed: run for run in self.finished(self.study.baseline, environment)}
+        pairs = []
+        for run in self.finished(variant, environment):
+            reference = references.get(run.seed)
+            if reference is not None and reference.processor == run.processor:
+                seconds = min(run.cpu_seconds[-1], reference.cpu_seconds[-1])  # nan if one is: nothing is before that
+                pair = run.until(seconds), reference.until(seconds)
+                if all(len(one.steps) for one in pair):
+                    pairs.append(pair)
+        return pairs
+
     def scores(self, score: Score, variant: str, environment: str) -> np.ndarray:
         """
         :param score: What to compute of each run.

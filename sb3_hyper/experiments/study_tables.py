@@ -1,82 +1,15 @@
-"""Tables of a study, from its finished runs: computed once, written as text, Markdown or LaTeX."""
+"""Tables of a study, from its finished runs."""
 
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 
 from sb3_hyper.experiments.results import RunResult
 from sb3_hyper.experiments.statistics import COVERS, highest_score, interquartile_mean, shortfall, steps_to_reach
 from sb3_hyper.experiments.study_runs import Estimate, Score, StudyRuns, area, count, estimate, final, mean
+from sb3_hyper.experiments.table import TIMES, Table, numbers
 
 NONE = "-"
-MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
-LATEX = str.maketrans(
-    {character: f"\\{character}" for character in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "[": "{[}", "]": "{]}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", MINUS: "$-$", TIMES: r"$\times$"}
-)
-MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\|*_`<"})
-
-
-@dataclass(frozen=True)
-class Table:
-    """
-    A table, its cells as plain text.
-
-    :param key: Short name.
-    :param title: What it shows.
-    :param caption: How to read it, and how many seeds stand behind it.
-    :param header: Names of the columns.
-    :param rows: The rows.
-    :param n_names: How many columns at the left hold names; the others hold numbers. If it is two, the first one names
-        groups of rows.
-    """
-
-    key: str
-    title: str
-    caption: str
-    header: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    n_names: int = 1
-
-    def groups(self) -> list[Sequence[tuple[str, ...]]]:
-        """
-        :return: The rows, group by group.
-        """
-        if self.n_names < 2:
-            return [self.rows]
-        return [list(rows) for _, rows in groupby(self.rows, key=lambda row: row[0])]
-
-    def markdown(self) -> str:
-        """
-        :return: The table in GitHub's Markdown.
-        """
-
-        def line(cells: tuple[str, ...]) -> str:
-            return "| " + " | ".join(_line(cell).translate(MARKDOWN) for cell in cells) + " |"
-
-        rule = "|" + "|".join("---" if column < self.n_names else "---:" for column in range(len(self.header))) + "|"
-        title, caption = (_line(text).translate(MARKDOWN) for text in (self.title, self.caption))
-        return "\n".join([f"**{title}.** {caption}", "", line(self.header), rule, *map(line, self.rows)]) + "\n"
-
-    def latex(self) -> str:
-        """
-        :return: The table in LaTeX; it needs the package booktabs.
-        """
-
-        def line(cells: tuple[str, ...]) -> str:
-            return " & ".join(_line(cell).translate(LATEX) for cell in cells) + r" \\"
-
-        body: list[str] = []
-        for rows in self.groups():
-            body += [r"\midrule", *map(line, rows)]
-        words = textwrap.fill(_line(f"{self.title}. {self.caption}").translate(LATEX), 100, break_long_words=False)
-        columns = "l" * self.n_names + "r" * (len(self.header) - self.n_names)
-        start = [r"\begin{table}", r"\centering", rf"\caption{{{words}}}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
-        return "\n".join([*start, line(self.header), *body, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
 
 
 def study_tables(runs: StudyRuns) -> list[Table]:
@@ -84,7 +17,7 @@ def study_tables(runs: StudyRuns) -> list[Table]:
     :param runs: The runs of a study.
     :return: The tables there is something for, that of the runs first.
     """
-    tables = [progress(runs), scores(runs), pace(runs), aggregates(runs), normalisation(runs)]
+    tables = [progress(runs), scores(runs), pace(runs), equal_time(runs), aggregates(runs), normalisation(runs)]
     return [table for table in tables if table.rows]
 
 
@@ -121,13 +54,13 @@ def scores(runs: StudyRuns) -> Table:
         highest = score(lambda run: highest_score(run.curve))
         return (
             interval(estimate([score(final)], mean)),
-            _numbers("{} ± {}" if len(highest) > 1 else "{}", highest.mean(), highest.std(ddof=1) if len(highest) > 1 else 0),
+            numbers("{} ± {}" if len(highest) > 1 else "{}", highest.mean(), highest.std(ddof=1) if len(highest) > 1 else 0),
             interval(estimate([score(area)], mean)),
-            _numbers("{}", score(lambda run: shortfall(run.curve)).mean()),
+            numbers("{}", score(lambda run: shortfall(run.curve)).mean()),
         )
 
     caption = (
-        f"Final: mean of the last {min(5, runs.study.steps // runs.study.eval_freq)} evaluations. Area: return averaged over "
+        f"Final: mean of the last {_n_last(runs)} evaluations. Area: return averaged over "
         "the steps from the first evaluation to the last. Both with 95 % bootstrap intervals over seeds, if there are two "
         f"or more ({COVERS}). Highest: the best evaluation of each run, which is what the paper's tables have, mean ± "
         "standard deviation (n - 1); it is biased upwards. Shortfall: how far below their best one so far the evaluations "
@@ -158,7 +91,7 @@ def pace(runs: StudyRuns) -> Table:
             if not own:
                 return NONE
             ratio = f"{np.median(own) / np.median(reference):.2f} {TIMES}" if reference else NONE
-            return _numbers("{} ", float(np.median(own))) + f"({ratio})"
+            return numbers("{} ", float(np.median(own))) + f"({ratio})"
 
         return reach, *((cost(_seconds), cost(_cpu_seconds)) if runs.study.times else ())
 
@@ -176,6 +109,49 @@ def pace(runs: StudyRuns) -> Table:
             f"depends on what else the machine did, processor time less so; it leaves out work on a GPU.{_timed(runs)} "
         )
     return Table("pace", "Pace", caption + _behind(runs), header, list(_rows(runs, row)), n_names=2)
+
+
+def equal_time(runs: StudyRuns) -> Table:
+    """
+    :param runs: The runs of a study.
+    :return: Scores when a variant and the baseline have had the same processor time.
+    """
+    study, rows = runs.study, []
+    for environment in study.environments:
+        for name, variant in study.variants.items():
+            pairs = runs.at_equal_time(name, environment) if study.times and name != study.baseline else []
+            if pairs:
+                own, reference = zip(*pairs, strict=True)
+                ahead = [sum(score(a) > score(b) for a, b in pairs) for score in (final, _last)]
+                rows.append(
+                    (
+                        environment,
+                        variant.label,
+                        str(len(pairs)),
+                        *(cell for side in (own, reference) for cell in (_steps(_mean_steps(side)), _mean_final(side))),
+                        *(f"{number} of {len(pairs)}" for number in ahead),
+                    )
+                )
+    label = study.variants[study.baseline].label
+    caption = (
+        f"Runs in pairs, a variant's and that of {label} with the same seed, on the same kind of processor, when both have "
+        "had the processor time that the faster one takes in all: steps until then and the mean of the last "
+        f"{_n_last(runs)} evaluations by then, means over pairs with 95 % bootstrap intervals if there are two or more "
+        f"({COVERS}), and in how many pairs the variant is ahead, by these means and by the last evaluation alone. (The "
+        "evaluations of the slower one lie farther apart in time; a run without any by then makes no pair.)"
+    )
+    header = (
+        "Environment",
+        "Variant",
+        "Pairs",
+        "Steps",
+        "Score",
+        f"Steps of {label}",
+        f"Score of {label}",
+        "Ahead",
+        "By the last",
+    )
+    return Table("equal_time", "At equal time", caption, header, rows, n_names=2)
 
 
 def aggregates(runs: StudyRuns) -> Table:
@@ -211,7 +187,7 @@ def normalisation(runs: StudyRuns) -> Table:
     for environment in runs.study.environments:
         ends = runs.random_returns.get(environment), bounds.get(environment, (None, None))[1]
         n_seeds = len(runs.finished(runs.study.baseline, environment))
-        rows.append((environment, str(n_seeds), *(NONE if end is None else _numbers("{}", end) for end in ends)))
+        rows.append((environment, str(n_seeds), *(NONE if end is None else numbers("{}", end) for end in ends)))
     caption = (
         "Normalised score = (score - random) / (final score of the baseline - random), in each environment, where random "
         "is the mean return of uniformly random actions. Intervals take both ends of the scale as given. " + _left_out(runs)
@@ -245,7 +221,7 @@ def interval(values: Estimate, decimals: int | None = None) -> str:
     :param decimals: Decimals; None for as many as the size of the numbers asks for.
     :return: The number, and the interval if there is one.
     """
-    return _numbers("{}" if np.isnan(values.low) else "{} [{}, {}]", *values, decimals=decimals)
+    return numbers("{}" if np.isnan(values.low) else "{} [{}, {}]", *values, decimals=decimals)
 
 
 def _rows(runs: StudyRuns, row: Callable[[str, str], tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
@@ -253,6 +229,22 @@ def _rows(runs: StudyRuns, row: Callable[[str, str], tuple[str, ...]]) -> Iterat
         for name, variant in runs.study.variants.items():
             if finished := runs.finished(name, environment):
                 yield environment, variant.label, str(len(finished)), *row(name, environment)
+
+
+def _n_last(runs: StudyRuns) -> int:
+    return min(5, runs.study.steps // runs.study.eval_freq)
+
+
+def _last(run: RunResult) -> float:
+    return float(run.curve[-1])
+
+
+def _mean_steps(runs: Sequence[RunResult]) -> float:
+    return float(np.mean([run.steps[-1] for run in runs]))
+
+
+def _mean_final(runs: Sequence[RunResult]) -> str:
+    return interval(estimate([np.array([final(run) for run in runs])], mean))
 
 
 def _behind(runs: StudyRuns) -> str:
@@ -275,19 +267,10 @@ def _cpu_seconds(run: RunResult) -> float:
     return float(1000 * run.cpu_seconds[-1] / run.steps[-1])
 
 
+def _steps(number: float) -> str:
+    return f"{number / 1e6:.2f}M" if 1e6 <= number < np.inf else f"{number / 1000:.1f}k" if np.isfinite(number) else NONE
+
+
 def _reach(runs: list[RunResult], target: float) -> str:
     steps = np.array([steps_to_reach(run.steps, run.curve, target) for run in runs])
-    median = np.median(np.where(np.isnan(steps), np.inf, steps))
-    number = f"{median / 1e6:.2f}M" if 1e6 <= median < np.inf else f"{median / 1000:.1f}k" if np.isfinite(median) else NONE
-    return f"{number} ({np.isfinite(steps).sum()} of {len(steps)})"
-
-
-def _numbers(template: str, *values: float, decimals: int | None = None) -> str:
-    if decimals is None:
-        largest = np.max(np.abs(values), initial=0, where=np.isfinite(values))
-        decimals = 0 if largest >= 100 else 1 if largest >= 10 else 2
-    return template.format(*(f"{value:.{decimals}f}".replace("-", MINUS) for value in values))
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
+    return f"{_steps(np.median(np.where(np.isnan(steps), np.inf, steps)))} ({np.isfinite(steps).sum()} of {len(steps)})"

@@ -23,8 +23,8 @@ from sb3_hyper.diagnostics.callbacks import (
     GradientNormCallback,
     LearningRateCallback,
 )
+from sb3_hyper.diagnostics.environments import like_training
 from sb3_hyper.diagnostics.gradients import ceiling
-from sb3_hyper.diagnostics.measuring import like_training
 from sb3_hyper.diagnostics.records import load_records
 from sb3_hyper.diagnostics.snapshots import layers_of
 from sb3_hyper.meta.pearl.pearl import PEARL

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_results, read_rows, results_of, same_runs
-from sb3_hyper.experiments.studies import load_study
+from sb3_hyper.experiments.study_files import load_study
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "results"
 

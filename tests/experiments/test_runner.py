@@ -20,7 +20,8 @@ from sb3_hyper.experiments.checkpoints import BUSY
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_rows
-from sb3_hyper.experiments.studies import StudyError, load_study
+from sb3_hyper.experiments.studies import StudyError
+from sb3_hyper.experiments.study_files import load_study
 from sb3_hyper.experiments.workspace import Workspace, carry_out, is_failure
 
 TINY = {"widths": [16], "dynamic_widths": [8]}

@@ -5,7 +5,8 @@ import yaml
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_hyper.experiments.algorithms import ALGORITHMS, META_ALGORITHMS
-from sb3_hyper.experiments.studies import Study, StudyError, load_study, study_names
+from sb3_hyper.experiments.studies import Study, StudyError
+from sb3_hyper.experiments.study_files import load_study, study_names
 
 VALID = {
     "title": "T",

@@ -1,7 +1,8 @@
 import pytest
 
 from sb3_hyper.experiments.study_runs import StudyRuns
-from sb3_hyper.experiments.study_tables import MINUS, TIMES, Table, study_tables
+from sb3_hyper.experiments.study_tables import study_tables
+from sb3_hyper.experiments.table import MINUS, TIMES, Table
 from tests.experiments.fake_runs import RANDOM, both_everywhere, half_finished, make_run, make_study
 
 
@@ -52,6 +53,35 @@ def test_times_of_other_processors_do_not_count():
     assert rows_of(table)["B-v0", "New"][2:] == ("-", "-")
     assert "those of runs on a processor; 2 other runs, of other processors or without times, have none here" in table.caption
     assert "other processors" not in tables_of(half_finished())["pace"].caption
+
+
+def test_equal_time_by_hand():
+    results = half_finished()
+    # the baseline's 48 s of processor time are up when the variant, 20 s for 1000 steps, has returns of 0 and 30
+    expected = {("A-v0", "New"): ("1", "2.0k", "15.0", "6.0k", "30.0", "0 of 1", "0 of 1")}
+    assert rows_of(tables_of(results)["equal_time"]) == expected
+    late = make_run("new", "A-v0", 1, [0, 1000, 0, 0, 0, 0], seconds=25.0)  # by its second evaluation it is ahead
+    cells = rows_of(tables_of([*results, late])["equal_time"])["A-v0", "New"]
+    assert cells == ("2", "2.0k", "258 [15, 500]", "6.0k", "35.0 [30.0, 40.0]", "1 of 2", "1 of 2")
+
+
+def test_a_faster_variant_is_compared_when_it_ends():
+    results = [make_run("base", "A-v0", 0, range(6)), make_run("new", "A-v0", 0, [9, 9, 9, 9, 9, 4], seconds=5.0)]
+    cells = rows_of(tables_of(results)["equal_time"])["A-v0", "New"]
+    assert cells == ("1", "6.0k", "8.00", "3.0k", "1.00", "1 of 1", "1 of 1")
+
+
+def test_runs_on_different_processors_make_no_pair():
+    results = [make_run("base", "A-v0", 0, range(6)), make_run("new", "A-v0", 0, range(6), processor="slow")]
+    assert "equal_time" not in tables_of(results)
+    slow_too = make_run("base", "A-v0", 0, range(6), processor="slow")
+    assert "equal_time" in tables_of([slow_too, results[1]])
+    assert "equal_time" not in tables_of([slow_too, results[1]], times=False)
+
+
+def test_a_run_without_an_evaluation_by_then_makes_no_pair():
+    results = [make_run("base", "A-v0", 0, range(6), seconds=1.0), make_run("new", "A-v0", 0, range(6), seconds=10.0)]
+    assert "equal_time" not in tables_of(results)
 
 
 def test_a_study_whose_times_are_not_those_of_training_has_none():
