@@ -17,6 +17,7 @@ from rich.table import Table
 from sb3_hyper.experiments import diagnose, update_noise
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
+from sb3_hyper.experiments.preflight import check_study
 from sb3_hyper.experiments.report import make_report, tables_latex, tables_markdown, variant_settings
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_results, results_of, same_runs
 from sb3_hyper.experiments.studies import Study, StudyError
@@ -104,7 +105,7 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    workspace.study.check_environments()
+    check_study(workspace.study)
     engine: LocalEngine | RayEngine
     if args.engine == "ray":
         engine = RayEngine(workspace, args.workers, args.time_limit, args.gpus, console)

@@ -24,3 +24,5 @@ ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
     "trpo": TRPO,
     **META_ALGORITHMS,
 }
+# Those with a critic of continuous actions, which diagnostics can measure
+MEASURABLE: dict[str, type[BaseAlgorithm]] = {name: ALGORITHMS[name] for name in ("td3", "ddpg", "sac", "tqc", "crossq")}

@@ -18,7 +18,7 @@ from sb3_hyper.diagnostics.branches import make_branches, stack
 from sb3_hyper.diagnostics.environments import check_env
 from sb3_hyper.diagnostics.gradients import halves_are_too_small
 from sb3_hyper.diagnostics.plots import values_and_returns
-from sb3_hyper.experiments.algorithms import ALGORITHMS
+from sb3_hyper.experiments.algorithms import ALGORITHMS, MEASURABLE
 
 MEANINGS = {
     "gradient/cosine_mean": "cosine similarity of the critic's action gradient with the fit to returns: mean",
@@ -50,10 +50,11 @@ def algorithm_of(path: Path, given: str | None) -> str:
     :raises ValueError: If it is not known.
     """
     name = given or next((part for part in reversed(path.resolve().parts) if part in ALGORITHMS), None)
-    if given is not None and given not in ALGORITHMS:
-        raise ValueError(f"There is no algorithm {given!r}. Give --algo, one of {', '.join(ALGORITHMS)}")
-    if name not in ALGORITHMS:
-        raise ValueError(f"Which algorithm made {path}? Give --algo, one of {', '.join(ALGORITHMS)}")
+    accepted = ", ".join(MEASURABLE)
+    if name is None:
+        raise ValueError(f"Which algorithm made {path}? Give --algo, one of {accepted}")
+    if name not in MEASURABLE:
+        raise ValueError(f"{name!r} is no algorithm with a critic of continuous actions: --algo is one of {accepted}")
     return name
 
 
@@ -87,7 +88,7 @@ def load_agent(
             message = f"{normalization} is no VecNormalize that was saved for {env_id} ({_one_line(error)})"
             raise ValueError(message) from error
     try:
-        model = ALGORITHMS[name].load(path, env=env, device=device)
+        model = MEASURABLE[name].load(path, env=env, device=device)
     except Exception as error:  # whatever another algorithm's constructor raises
         message = f"{path} could not be loaded as a model of {name} in {env_id} ({_one_line(error)}): is --algo right?"
         raise ValueError(message) from error
@@ -203,7 +204,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument("model", type=Path, help="a model that SB3 saved (.zip), trained by whatever critic")
     parser.add_argument("--env", required=True, help="id of its environment")
-    parser.add_argument("--algo", help="rl-zoo3's name of the algorithm (default: a folder of the path)")
+    parser.add_argument("--algo", help=f"{', '.join(MEASURABLE)} (default: a folder of the path)")
     parser.add_argument(
         "--vec-normalize", type=Path, help="the saved VecNormalize, if training had one (default: as rl-zoo3 keeps it)"
     )

@@ -2,14 +2,12 @@
 
 import copy
 import hashlib
-import importlib
 import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
@@ -127,24 +125,6 @@ class Study(BaseModel):
                         f"eval_freq ({self.eval_freq}) is less than one step of all environments of variant {name} ({n_envs})"
                     )
         return self
-
-    def check_environments(self) -> None:
-        """
-        See whether the environments can be made here.
-
-        :raises StudyError: If one cannot; the message says which and why.
-        """
-        for package in self.gym_packages:
-            try:
-                importlib.import_module(package)
-            except ImportError as error:
-                raise StudyError(f"study {self.name}: gym_packages: {error}") from error
-        for environment in self.environments:
-            if environment not in gym.registry:
-                raise StudyError(
-                    f"study {self.name}: environments: {environment!r} is not registered with gymnasium; "
-                    "gym_packages names packages that register more"
-                )
 
     def is_whole(self, algo: str, steps: Sequence[int] | np.ndarray) -> bool:
         """
