@@ -54,7 +54,7 @@ def algorithm_of(path: Path, given: str | None) -> str:
     if name is None:
         raise ValueError(f"Which algorithm made {path}? Give --algo, one of {accepted}")
     if name not in MEASURABLE:
-        raise ValueError(f"{name!r} is no algorithm with a critic of continuous actions: --algo is one of {accepted}")
+        raise ValueError(f"Models of {name!r} cannot be measured: --algo is one of {accepted}")
     return name
 
 

@@ -1,23 +1,26 @@
-"""See before a study's first run whether all of its runs can start: a misspelt name is found now, not in the night."""
+"""See before a study runs whether its names are known: a misspelt one is found now, not in the night."""
 
 import importlib
 import warnings
 from typing import Any
 
 import gymnasium as gym
-from stable_baselines3.common.utils import ConstantSchedule
 
+from sb3_hyper.common.arguments import refuse_unknown
 from sb3_hyper.experiments.algorithms import ALGORITHMS
-from sb3_hyper.experiments.studies import Study, StudyError, Variant
+from sb3_hyper.experiments.studies import Study, StudyError
+from sb3_hyper.networks.spec import resolve_spec
+from sb3_hyper.policies.critic_names import check_critic
 from sb3_hyper.policies.hyper_policy import HyperCriticMixin
 
 
 def check_study(study: Study) -> None:
     """
-    See whether the environments can be made here, and the hyper policies of all variants in them.
+    See whether there are the environments and policies of a study, and in policies of this package the critics, the networks
+    and the arguments. Nothing is made: what fits an environment is seen by its runs.
 
     :param study: The study, or the part of it that is to run.
-    :raises StudyError: If one cannot; the message says which and why.
+    :raises StudyError: If one is not known; the message says which, and what is.
     """
     for package in study.gym_packages:
         try:
@@ -30,40 +33,38 @@ def check_study(study: Study) -> None:
                 f"study {study.name}: environments: {environment!r} is not registered with gymnasium; "
                 "gym_packages names packages that register more"
             )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the runs themselves warn
-            env = gym.make(environment)
-            for name, variant in study.variants.items():
-                try:
-                    _check_policy(variant, environment, env)
-                except (ValueError, TypeError, ImportError, AttributeError) as error:
-                    raise StudyError(f"study {study.name}: variant {name} on {environment}: {error}") from error
-            env.close()
+        for name, variant in study.variants.items():
+            settings = variant.settings(environment)
+            try:
+                check_policy(variant.algo, settings["policy"], settings.get("policy_kwargs"))
+            except ValueError as error:
+                raise StudyError(f"study {study.name}: variant {name} on {environment}: {error}") from error
 
 
-def _check_policy(variant: Variant, environment: str, env: gym.Env) -> None:
-    """What policies of other kinds take is not known here; neither is what a wrapper makes of observations."""
-    settings = variant.settings(environment)
-    policy = policy_class(variant.algo, settings["policy"])
-    kwargs = settings.get("policy_kwargs") or {}
-    if not issubclass(policy, HyperCriticMixin) or not isinstance(kwargs, dict) or settings.get("env_wrapper"):
-        return
-    aliases = ALGORITHMS[variant.algo].policy_aliases
-    if not issubclass(policy, tuple(aliases.values())):
-        raise ValueError(f'{policy.__name__} is no policy of {variant.algo}; "HyperPolicy" names the one that fits')
-    spaces: Any = env.observation_space, env.action_space
-    policy(*spaces, ConstantSchedule(3e-4), **kwargs)
-
-
-def policy_class(algo: str, name: str) -> type[Any]:
+def check_policy(algo: str, name: Any, kwargs: Any) -> None:
     """
     :param algo: rl-zoo3's name of an algorithm.
     :param name: A policy as rl-zoo3's files name it: an alias of the algorithm, or a class with its module.
-    :return: The class.
-    :raises ValueError: If there is none.
+    :param kwargs: Its arguments; text, which rl-zoo3 evaluates, is not looked at.
+    :raises ValueError: If there is no such policy, it is none of the algorithm's, or what it is given is not known.
     """
     aliases = ALGORITHMS[algo].policy_aliases
-    module, _, attribute = name.rpartition(".")
-    if not module and name not in aliases:
-        raise ValueError(f"policy {name!r} is none of {algo}: {', '.join(aliases)}, or a class with its module")
-    return getattr(importlib.import_module(module), attribute) if module else aliases[name]
+    module, _, attribute = str(name).rpartition(".")
+    try:
+        policy: Any = getattr(importlib.import_module(module), attribute) if module else aliases[attribute]
+    except (ImportError, AttributeError, KeyError) as error:
+        raise ValueError(
+            f"there is no policy {name!r}: {algo} has {', '.join(aliases)}, or a class with its module"
+        ) from error
+    if not getattr(policy, "__module__", "").startswith("sb3_hyper."):
+        return
+    if not issubclass(policy, tuple(aliases.values())):
+        ours = [alias for alias in aliases if alias.startswith("Hyper")]
+        raise ValueError(f"{policy.__name__} is no policy of {algo}" + (f", which has {', '.join(ours)}" if ours else ""))
+    if isinstance(kwargs, dict):
+        refuse_unknown(policy, kwargs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the runs themselves warn
+            resolve_spec(kwargs.get("preset", "slim"), kwargs.get("network_kwargs"))
+        if issubclass(policy, HyperCriticMixin) and "critic" in kwargs:
+            check_critic(kwargs["critic"], None, None)

@@ -66,20 +66,6 @@ class RunResult:
         """Mean return of each evaluation, ``(n_evaluations,)``."""
         return self.returns.mean(axis=1)
 
-    def until(self, cpu_seconds: float) -> "RunResult":
-        """
-        :param cpu_seconds: Processor time.
-        :return: The run as it was then: its evaluations up to that time.
-        """
-        past = self.cpu_seconds <= cpu_seconds
-        return replace(
-            self,
-            steps=self.steps[past],
-            returns=self.returns[past],
-            seconds=self.seconds[past],
-            cpu_seconds=self.cpu_seconds[past],
-        )
-
     def rows(self) -> list[Row]:
         """
         :return: One row per evaluation.

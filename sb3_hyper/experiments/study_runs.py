@@ -58,6 +58,27 @@ def area(run: RunResult) -> float:
     return area_under_curve(run.steps, run.curve)
 
 
+class Standing(NamedTuple):
+    """Where a run stands after some processor time: steps, its mean return lately, its return."""
+
+    steps: float
+    score: float
+    last: float
+
+
+def standing(run: RunResult, start: float, end: float) -> Standing:
+    """
+    :param run: A run whose processor time is known.
+    :param start: A processor time, in seconds; not before the run's first evaluation.
+    :param end: A later one; not after its last evaluation.
+    :return: Where it stands at the end, and its mean return from start to end, between evaluations interpolated linearly.
+    """
+    times = run.cpu_seconds
+    grid = np.array([start, *times[(times > start) & (times < end)], end] if end > start else [end])
+    returns = np.interp(grid, times, run.curve)
+    return Standing(float(np.interp(end, times, run.steps)), area_under_curve(grid, returns), float(returns[-1]))
+
+
 class StudyRuns:
     """
     The runs of a study that there are, finished or not.
@@ -130,22 +151,27 @@ class StudyRuns:
         processor = self.processor
         return [run for run in runs if run.processor == processor and np.isfinite(run.cpu_seconds).all()]
 
-    def at_equal_time(self, variant: str, environment: str) -> list[tuple[RunResult, RunResult]]:
+    def at_equal_time(self, variant: str, environment: str) -> list[tuple[Standing, Standing]]:
         """
+        Compare runs with the baseline's when both have had the processor time that the faster one takes in all.
+
         :param variant: Name of a variant.
         :param environment: Id of an environment.
-        :return: Its runs beside the baseline's with the same seed and processor, both cut off where the faster one ends in
-            processor time. Runs whose times are not known, or without an evaluation by then, are left out.
+        :return: For each finished run whose time is comparable with that of the baseline's finished run of the same seed how
+            the two stand then. Their scores are means over the same time, that of the last five evaluations of the faster
+            one; a run whose evaluations begin later than that is left out.
         """
         references = {run.seed: run for run in self.finished(self.study.baseline, environment)}
         pairs = []
         for run in self.finished(variant, environment):
-            reference = references.get(run.seed)
-            if reference is not None and reference.processor == run.processor:
-                seconds = min(run.cpu_seconds[-1], reference.cpu_seconds[-1])  # nan if one is: nothing is before that
-                pair = run.until(seconds), reference.until(seconds)
-                if all(len(one.steps) for one in pair):
-                    pairs.append(pair)
+            pair = run, references.get(run.seed, run)
+            faster = min(pair, key=lambda one: one.cpu_seconds[-1])
+            start, end = faster.cpu_seconds[-5:][[0, -1]]
+            # of an interrupted run's several processors nobody knows which did how much
+            same_processor = len({one.processor for one in pair}) == 1 and run.processor and " + " not in run.processor
+            timed = same_processor and all(np.isfinite(one.cpu_seconds).all() for one in pair)
+            if run.seed in references and timed and all(one.cpu_seconds[0] <= start for one in pair):
+                pairs.append((standing(pair[0], start, end), standing(pair[1], start, end)))
         return pairs
 
     def scores(self, score: Score, variant: str, environment: str) -> np.ndarray:

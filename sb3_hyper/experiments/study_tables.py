@@ -1,6 +1,6 @@
 """Tables of a study, from its finished runs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -120,25 +120,22 @@ def equal_time(runs: StudyRuns) -> Table:
     for environment in study.environments:
         for name, variant in study.variants.items():
             pairs = runs.at_equal_time(name, environment) if study.times and name != study.baseline else []
-            if pairs:
-                own, reference = zip(*pairs, strict=True)
-                ahead = [sum(score(a) > score(b) for a, b in pairs) for score in (final, _last)]
-                rows.append(
-                    (
-                        environment,
-                        variant.label,
-                        str(len(pairs)),
-                        *(cell for side in (own, reference) for cell in (_steps(_mean_steps(side)), _mean_final(side))),
-                        *(f"{number} of {len(pairs)}" for number in ahead),
-                    )
-                )
+            if not pairs:
+                continue
+            cells = []
+            for side in zip(*pairs, strict=True):
+                steps, scores, _ = np.array(side).T
+                cells += [_steps(steps.mean()), interval(estimate([scores], mean))]
+            ahead = [sum(own.score > other.score for own, other in pairs), sum(own.last > other.last for own, other in pairs)]
+            cells += [f"{number} of {len(pairs)}" for number in ahead]
+            rows.append((environment, variant.label, str(len(pairs)), *cells))
     label = study.variants[study.baseline].label
     caption = (
-        f"Runs in pairs, a variant's and that of {label} with the same seed, on the same kind of processor, when both have "
-        "had the processor time that the faster one takes in all: steps until then and the mean of the last "
-        f"{_n_last(runs)} evaluations by then, means over pairs with 95 % bootstrap intervals if there are two or more "
-        f"({COVERS}), and in how many pairs the variant is ahead, by these means and by the last evaluation alone. (The "
-        "evaluations of the slower one lie farther apart in time; a run without any by then makes no pair.)"
+        f"Finished runs in pairs, a variant's and that of {label} with the same seed, made on the same kind of processor, "
+        "when both have had the processor time that the faster one takes in all: steps by then, and the mean return over the "
+        f"time of the faster one's last {_n_last(runs)} evaluations, the same for both, interpolated linearly. Means over "
+        f"pairs, with 95 % bootstrap intervals if there are two or more ({COVERS}). Ahead: in how many pairs the variant has "
+        "the higher mean, and the higher return at the end of that time."
     )
     header = (
         "Environment",
@@ -149,7 +146,7 @@ def equal_time(runs: StudyRuns) -> Table:
         f"Steps of {label}",
         f"Score of {label}",
         "Ahead",
-        "By the last",
+        "At the end",
     )
     return Table("equal_time", "At equal time", caption, header, rows, n_names=2)
 
@@ -233,18 +230,6 @@ def _rows(runs: StudyRuns, row: Callable[[str, str], tuple[str, ...]]) -> Iterat
 
 def _n_last(runs: StudyRuns) -> int:
     return min(5, runs.study.steps // runs.study.eval_freq)
-
-
-def _last(run: RunResult) -> float:
-    return float(run.curve[-1])
-
-
-def _mean_steps(runs: Sequence[RunResult]) -> float:
-    return float(np.mean([run.steps[-1] for run in runs]))
-
-
-def _mean_final(runs: Sequence[RunResult]) -> str:
-    return interval(estimate([np.array([final(run) for run in runs])], mean))
 
 
 def _behind(runs: StudyRuns) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sb3_hyper import HyperTD3Policy
 from sb3_hyper.experiments.preflight import check_study
 from sb3_hyper.experiments.studies import Study, StudyError
 from sb3_hyper.experiments.study_files import load_study, study_names
@@ -23,25 +24,29 @@ def make_study(hyperparams, algo="td3", environment="Pendulum-v1", **fields):
 
 
 @pytest.mark.parametrize(
-    ("hyperparams", "message"),
+    ("algo", "hyperparams", "message"),
     [
+        ("td3", {"policy_kwargs": {"critic": "sa_hyped"}}, "Unknown critic 'sa_hyped'. Accepted: 'sa_hyper'"),
+        ("td3", {"policy_kwargs": {"preset": "slimmer"}}, "Unknown preset 'slimmer'"),
+        ("maml", {"policy_kwargs": {"preset": "slimmer"}}, "Unknown preset 'slimmer'"),
         (
-            {"policy_kwargs": {"critic": "sa_hyped"}},
-            "variant other on Pendulum-v1: Unknown critic 'sa_hyped'. Accepted: 'sa_hyper'",
+            "td3",
+            {"policy_kwargs": {"network_kwargs": {"width": [128]}}},
+            "network_kwargs changes fields of the preset. Given: width. Accepted: .*widths",
         ),
-        ({"policy_kwargs": {"preset": "slimmer"}}, "Unknown preset 'slimmer'"),
-        ({"policy_kwargs": {"network_kwargs": {"width": [128]}}}, "Given: width. Accepted: .*widths"),
-        ({"policy_kwargs": {"critics": "mlp"}}, "critics"),
-        ({"policy_kwargs": {"actor": "hyper", "context_slice": [2, 9]}}, "context_slice"),
-        ({"policy": "HyperPolice"}, "'HyperPolice' is none of td3: MlpPolicy, .*HyperPolicy"),
-        ({"policy": "sb3_hyper.HyperPolice"}, "HyperPolice"),
-        ({"policy": "nowhere.HyperPolicy"}, "nowhere"),
-        ({"policy": "sb3_hyper.HyperSACPolicy"}, 'HyperSACPolicy is no policy of td3; "HyperPolicy" names the one that fits'),
+        ("td3", {"policy_kwargs": {"critics": "mlp"}}, "HyperTD3Policy knows no critics. Accepted: .*critic_init"),
+        ("pearl", {"policy_kwargs": {"nothing": 1}}, "HyperPEARLPolicy knows no nothing. Accepted: .*critic_meta"),
+        ("td3", {"policy": "HyperPolice"}, "there is no policy 'HyperPolice': td3 has MlpPolicy, .*HyperPolicy"),
+        ("td3", {"policy": "sb3_hyper.HyperPolice"}, "there is no policy 'sb3_hyper.HyperPolice'"),
+        ("td3", {"policy": "nowhere.HyperPolicy"}, "there is no policy 'nowhere.HyperPolicy'"),
+        ("td3", {"policy": None}, "there is no policy None"),
+        ("td3", {"policy": "sb3_hyper.HyperSACPolicy"}, "HyperSACPolicy is no policy of td3, which has HyperPolicy"),
+        ("crossq", {"policy": "sb3_hyper.HyperSACPolicy"}, "HyperSACPolicy is no policy of crossq$"),
     ],
 )
-def test_a_variant_that_could_not_start_is_named(hyperparams, message):
-    with pytest.raises(StudyError, match=f"study s: .*{message}"):
-        check_study(make_study(hyperparams))
+def test_a_name_that_is_not_known_is_told(algo, hyperparams, message):
+    with pytest.raises(StudyError, match=f"^study s: variant other on Pendulum-v1: {message}"):
+        check_study(make_study(hyperparams, algo))
 
 
 def test_environments_and_packages_are_named():
@@ -51,16 +56,25 @@ def test_environments_and_packages_are_named():
         check_study(make_study({}, gym_packages=["nowhere"]))
 
 
-def test_what_is_not_known_here_is_left_to_the_run():
-    check_study(make_study({"policy": "MlpPolicy", "policy_kwargs": {"anything": 1}}))
-    check_study(make_study({"policy_kwargs": "dict(critic='sa_hyper')"}))
-    wrapper = {"gymnasium.wrappers.FlattenObservation": {}}
-    check_study(make_study({"env_wrapper": wrapper, "policy_kwargs": {"actor": "hyper", "context_slice": [2, 9]}}))
+class MyPolicy(HyperTD3Policy):
+    """Takes what it likes."""
 
 
-SLOW = ("dynamic-weights", "paper-gradients", "paper-sac", "paper-td3", "paper-weights")  # networks of the paper's size
+@pytest.mark.parametrize(
+    "hyperparams",
+    [
+        {"policy": "MlpPolicy", "policy_kwargs": {"anything": 1}},
+        {"policy": f"{__name__}.MyPolicy", "policy_kwargs": {"anything": 1}},
+        {"policy_kwargs": "dict(critic='sa_hyper')"},
+        # wrappers may change what is observed
+        {"frame_stack": 4, "policy_kwargs": {"actor": "hyper", "context_slice": [3, 6]}},
+        {"policy": "HyperCnnPolicy"},
+    ],
+)
+def test_what_is_not_known_here_is_left_to_the_run(hyperparams):
+    check_study(make_study(hyperparams))
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in study_names()])
-def test_the_studies_of_this_package_can_start(name):
+@pytest.mark.parametrize("name", study_names())
+def test_the_names_in_the_studies_of_this_package_are_known(name):
     check_study(load_study(name))

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from sb3_hyper.experiments.study_runs import StudyRuns
@@ -56,32 +57,82 @@ def test_times_of_other_processors_do_not_count():
 
 
 def test_equal_time_by_hand():
-    results = half_finished()
-    # the baseline's 48 s of processor time are up when the variant, 20 s for 1000 steps, has returns of 0 and 30
-    expected = {("A-v0", "New"): ("1", "2.0k", "15.0", "6.0k", "30.0", "0 of 1", "0 of 1")}
-    assert rows_of(tables_of(results)["equal_time"]) == expected
-    late = make_run("new", "A-v0", 1, [0, 1000, 0, 0, 0, 0], seconds=25.0)  # by its second evaluation it is ahead
-    cells = rows_of(tables_of([*results, late])["equal_time"])["A-v0", "New"]
-    assert cells == ("2", "2.0k", "258 [15, 500]", "6.0k", "35.0 [30.0, 40.0]", "1 of 2", "1 of 2")
+    """
+    The baseline takes 8 s for 1000 steps, 48 in all, its last five evaluations are from 16 to 48. The variant takes 10: it
+    has returns of 0 after 10 s, 40 after 20, 30 and 40, 80 after 50.
+    """
+    results = [
+        make_run("base", "A-v0", 0, [0, 10, 20, 30, 40, 50]),
+        make_run("new", "A-v0", 0, [0, 40, 40, 40, 80, 80], seconds=12.5),
+    ]
+    # 24 to 40 in 4 s, 40 in 20 s, 40 to 72 in 8 s
+    score = (4 * 32 + 20 * 40 + 8 * 56) / 32
+    assert score == 43
+    cells = rows_of(tables_of(results)["equal_time"])["A-v0", "New"]
+    assert cells == ("1", "4.8k", "43.0", "6.0k", "30.0", "1 of 1", "1 of 1")
+    slower = make_run("base", "A-v0", 1, [50, 50, 50, 50, 50, 72]), make_run("new", "A-v0", 1, [0, 40, 40, 40, 80, 80], 12.5)
+    cells = rows_of(tables_of([*results, *slower])["equal_time"])["A-v0", "New"]
+    assert cells == ("2", "4.8k", "43.0 [43.0, 43.0]", "6.0k", "41.4 [30.0, 52.8]", "1 of 2", "1 of 2")  # 72 is not above 72
+
+
+def test_runs_with_the_same_curve_in_time_are_level():
+    """However few of its evaluations the slower one has had by then."""
+    slow = make_run("new", "A-v0", 0, [10, 30, 50, 70, 90, 110], seconds=20.0)
+    results = [make_run("base", "A-v0", 0, [0, 10, 20, 30, 40, 50]), slow]
+    cells = rows_of(tables_of(results)["equal_time"])["A-v0", "New"]
+    assert cells == ("1", "3.0k", "30.0", "6.0k", "30.0", "0 of 1", "0 of 1")
 
 
 def test_a_faster_variant_is_compared_when_it_ends():
     results = [make_run("base", "A-v0", 0, range(6)), make_run("new", "A-v0", 0, [9, 9, 9, 9, 9, 4], seconds=5.0)]
     cells = rows_of(tables_of(results)["equal_time"])["A-v0", "New"]
-    assert cells == ("1", "6.0k", "8.00", "3.0k", "1.00", "1 of 1", "1 of 1")
+    # from 8 to 24 s of processor time; the baseline begins with its first evaluation, at 8 s
+    assert cells == ("1", "6.0k", "8.38", "3.0k", "1.00", "1 of 1", "1 of 1")
 
 
-def test_runs_on_different_processors_make_no_pair():
-    results = [make_run("base", "A-v0", 0, range(6)), make_run("new", "A-v0", 0, range(6), processor="slow")]
-    assert "equal_time" not in tables_of(results)
-    slow_too = make_run("base", "A-v0", 0, range(6), processor="slow")
-    assert "equal_time" in tables_of([slow_too, results[1]])
-    assert "equal_time" not in tables_of([slow_too, results[1]], times=False)
+NOT_KNOWN = np.full(6, np.nan)
+NEW = {"variant": "new", "environment": "A-v0", "seed": 0, "curve": range(6)}
 
 
-def test_a_run_without_an_evaluation_by_then_makes_no_pair():
-    results = [make_run("base", "A-v0", 0, range(6), seconds=1.0), make_run("new", "A-v0", 0, range(6), seconds=10.0)]
-    assert "equal_time" not in tables_of(results)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"processor": "slow"},
+        {"processor": ""},
+        {"cpu_seconds": NOT_KNOWN},
+        {"cpu_seconds": np.array([1, 2, 3, 4, 5, np.nan])},
+        {"seconds": 21.0},  # its first evaluation comes after the baseline's second, when the last five begin
+        {"seed": 1},
+    ],
+)
+def test_runs_that_are_not_comparable_make_no_pair(changes):
+    base, new = make_run("base", "A-v0", 0, range(6)), make_run(**NEW | changes)
+    assert "equal_time" not in tables_of([base, new])
+    assert "equal_time" in tables_of([base, make_run("new", "A-v0", 0, range(6), seconds=20.0)])
+
+
+@pytest.mark.parametrize("times", [[1, 2, 3, 4, 5, float("nan")], [float("nan")] * 6])
+def test_a_baseline_whose_time_is_not_known_makes_no_pair(times):
+    base = make_run("base", "A-v0", 0, range(6), cpu_seconds=np.array(times))
+    assert "equal_time" not in tables_of([base, make_run("new", "A-v0", 0, range(6))])
+
+
+@pytest.mark.parametrize("processor", ["", "one + another"])
+def test_times_of_unknown_processors_are_not_compared(processor):
+    runs = [make_run(variant, "A-v0", 0, range(6), processor=processor) for variant in ("base", "new")]
+    assert "equal_time" not in tables_of(runs)
+
+
+def test_unfinished_runs_make_no_pair():
+    whole, part = make_run("base", "A-v0", 0, range(6)), make_run("base", "A-v0", 0, range(3))
+    assert "equal_time" not in tables_of([part, make_run("new", "A-v0", 0, range(6))])
+    assert "equal_time" not in tables_of([whole, make_run("new", "A-v0", 0, range(3))])
+
+
+def test_studies_whose_times_do_not_count_have_no_equal_time():
+    results = [make_run("base", "A-v0", 0, range(6)), make_run("new", "A-v0", 0, range(6))]
+    assert "equal_time" in tables_of(results)
+    assert "equal_time" not in tables_of(results, times=False)
 
 
 def test_a_study_whose_times_are_not_those_of_training_has_none():
