@@ -36,6 +36,11 @@ def test_the_figures_were_drawn_from_these_rows(path):
                 assert source_of(IMAGES / f"{figure}.png") == fingerprint([file(study)]), "make results"
 
 
+def test_every_image_is_shown_somewhere():
+    texts = [path.read_text(encoding="utf-8") for path in (pages.ROOT / "README.md", *(pages.ROOT / "docs").rglob("*.md"))]
+    assert not [path.name for path in IMAGES.iterdir() if not any(f"images/{path.name})" in text for text in texts)]
+
+
 def test_a_figure_is_drawn_from_the_rows(tmp_path):
     drawn = save_all(pages.learning_figures(load_study("critics-100k")), tmp_path, [pages.RESULTS / "critics-100k.csv"])
     assert drawn[0].name == "critics-100k-steps.png"
