@@ -112,8 +112,8 @@ def learning_figures(study: Study) -> dict[str, Figure]:
     if len(comparable) > 1 and len(runs.bounds()) > 1:
         for name, group in named_groups(runs, comparable).items():
             drawn[f"{name}-efficiency"] = study_plots.sample_efficiency(runs, group)
-        others = [variant for variant in comparable if variant != study.baseline]
-        drawn[f"{study.name}-improvement"] = study_plots.improvement(runs, others)
+        if others := runs.improvable():
+            drawn[f"{study.name}-improvement"] = study_plots.improvement(runs, others)
     return drawn
 
 

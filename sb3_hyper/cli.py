@@ -17,7 +17,7 @@ from rich.table import Table
 from sb3_hyper.experiments import diagnose, update_noise
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
-from sb3_hyper.experiments.preflight import check_study
+from sb3_hyper.experiments.preflight import check_study, untrained
 from sb3_hyper.experiments.report import make_report, tables_latex, tables_markdown, variant_settings
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_results, results_of, same_runs
 from sb3_hyper.experiments.studies import Study, StudyError
@@ -83,14 +83,15 @@ def show_study(args: argparse.Namespace, console: Console) -> int:
     study = load_study(args.name)
     console.print(f"[bold]{escape(study.title)}[/]\n{escape(study.description)}")
     console.print(f"{', '.join(study.environments)}; seeds 0 to {study.seeds - 1}; {study.steps:,} steps")
-    table = Table("variant", "priority", "label", "settings (of variants: what differs from the baseline)")
+    console.print("Settings: all of the baseline's; of the others what differs from them. Runs of priority 1 come first.")
     names = {variant.label: name for name, variant in study.variants.items()}
     for label, environments, settings in variant_settings(study):
-        mark = " (baseline)" if names[label] == study.baseline else ""
-        lines = [f"[i]{environments}[/]"] if environments else []
-        lines += [escape(f"{key}: {value}") for key, value in settings]
-        table.add_row(names[label] + mark, str(study.variants[names[label]].priority), escape(label), "\n".join(lines))
-    console.print(table)
+        name = names[label]
+        notes = ["baseline"] * (name == study.baseline) + [f"priority {study.variants[name].priority}"]
+        notes += [f"on {environments}"] * bool(environments)
+        console.print(f"\n[bold]{name}[/] ({', '.join(notes)}): {escape(label)}", soft_wrap=True)
+        for key, value in settings:
+            console.print(escape(f"  {key}: {value}"), soft_wrap=True)
     return 0
 
 
@@ -106,6 +107,10 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
         raise KeyboardInterrupt
 
     check_study(workspace.study)
+    if idle := untrained(workspace.study):
+        console.print(
+            f"Nothing is trained in these variants, whose learning_starts is not before the last step: {', '.join(idle)}"
+        )
     engine: LocalEngine | RayEngine
     if args.engine == "ray":
         engine = RayEngine(workspace, args.workers, args.time_limit, args.gpus, console)
@@ -120,8 +125,12 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     status = status_of(workspace, console)
     if done:
         return 0
-    console.print("Not all runs are done: the same command goes on (--retry-failed tries failed runs again)")
-    return UNFINISHED if status["pending"] + status["interrupted"] + status["running"] else 1
+    left = status["pending"] + status["interrupted"] + status["running"]
+    if left:
+        console.print("Not all runs are done: the same command goes on")
+    if status["failed"]:
+        console.print("When the cause of a failure is mended, --retry-failed tries the run again")
+    return UNFINISHED if left else 1
 
 
 def show_status(args: argparse.Namespace, console: Console) -> int:

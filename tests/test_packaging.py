@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from stable_baselines3 import DDPG
 
 import sb3_hyper
 from sb3_hyper.zoo import __main__ as zoo
@@ -33,6 +34,15 @@ def test_hyperparameters_are_found(names):
     for name in names.split():
         assert zoo.hyperparams_file(*name.split("_")).name == f"{name}.yml"
     assert zoo.hyperparams_file("ppo") is None
+
+
+def test_ddpg_has_td3s_recommended_settings():
+    assert zoo.hyperparams_file("ddpg").name == "td3.yml"
+    assert zoo.hyperparams_file("ddpg", "paper") is None
+    settings = yaml.safe_load(zoo.hyperparams_file("ddpg").read_text(encoding="utf-8"))["default"]
+    of_rl_zoo = {"policy", "n_timesteps", "noise_type", "noise_std", "callback"}
+    model = DDPG("HyperPolicy", "Pendulum-v1", **{key: value for key, value in settings.items() if key not in of_rl_zoo})
+    assert model.critic.optimizer.param_groups[0]["lr"] == 3e-4
 
 
 def test_importing_the_package_is_cheap_and_patches_nothing():

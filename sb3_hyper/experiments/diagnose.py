@@ -72,6 +72,8 @@ def load_agent(
     :raises ValueError: If there is no such file or environment, the files do not fit them, or the algorithm is not known or
         has no critic of continuous actions.
     """
+    if not path.is_file() and path.with_name(f"{path.name}.zip").is_file():  # SB3 saves and loads without the suffix, too
+        path = path.with_name(f"{path.name}.zip")
     for file in (path, normalization):
         if file is not None and not file.is_file():
             raise ValueError(f"There is no file {file}")
@@ -90,7 +92,9 @@ def load_agent(
     try:
         model = MEASURABLE[name].load(path, env=env, device=device)
     except Exception as error:  # whatever another algorithm's constructor raises
-        message = f"{path} could not be loaded as a model of {name} in {env_id} ({_one_line(error)}): is --algo right?"
+        message = (
+            f"{path} could not be loaded as a model of {name} in {env_id} ({_one_line(error)}): are --algo and --env right?"
+        )
         raise ValueError(message) from error
     agent = Agent(model, deterministic)
     if not issubclass(model.policy_class, tuple(model.policy_aliases.values())):

@@ -9,6 +9,8 @@ import yaml
 
 HYPERPARAMS = Path(str(resources.files("sb3_hyper.hyperparams")))
 
+SHARED = {"ddpg": "td3"}  # DDPG has TD3's policies; what td3.yml sets, it has too
+
 
 def hyperparams_file(algo: str, preset: str | None = None) -> Path | None:
     """
@@ -18,7 +20,7 @@ def hyperparams_file(algo: str, preset: str | None = None) -> Path | None:
     :param preset: The hypernetwork they are for; None: the recommended one.
     :return: The YAML file; None if there is none.
     """
-    for path in (HYPERPARAMS / f"{algo}.yml", HYPERPARAMS / f"{algo}_paper.yml"):
+    for path in (HYPERPARAMS / f"{SHARED.get(algo, algo)}.yml", HYPERPARAMS / f"{algo}_paper.yml"):
         if path.is_file():
             policy_kwargs = yaml.safe_load(path.read_text(encoding="utf-8"))["default"]["policy_kwargs"]
             if preset in (None, policy_kwargs["preset"]):

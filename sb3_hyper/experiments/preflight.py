@@ -41,6 +41,18 @@ def check_study(study: Study) -> None:
                 raise StudyError(f"study {study.name}: variant {name} on {environment}: {error}") from error
 
 
+def untrained(study: Study) -> list[str]:
+    """
+    :param study: A study.
+    :return: The variants that end before they learn.
+    """
+    starts = {
+        name: max(variant.settings(environment).get("learning_starts", 0) for environment in study.environments)
+        for name, variant in study.variants.items()
+    }
+    return [name for name, start in starts.items() if start >= study.steps]
+
+
 def check_policy(algo: str, name: Any, kwargs: Any) -> None:
     """
     :param algo: rl-zoo3's name of an algorithm.

@@ -93,7 +93,10 @@ class Study(BaseModel):
     eval_episodes: PositiveInt = 10
     threads: PositiveInt = 1
     times: bool = Field(default=True, description="whether times tell of training; not so where callbacks measure at length")
-    baseline: str
+    baseline: str = Field(description="variant that the others are compared with")
+    scale: str = Field(
+        "", description="variant whose mean final score is 1 on the scale of normalised scores; the baseline if none"
+    )
     variants: dict[str, Variant] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -109,8 +112,10 @@ class Study(BaseModel):
         labels = [variant.label for variant in self.variants.values()]
         if len(set(labels)) < len(labels):
             raise ValueError(f"variants: labels are not all different: {', '.join(labels)}")
-        if self.baseline not in self.variants:
-            raise ValueError(f"baseline {self.baseline!r} is not one of the variants {', '.join(self.variants)}")
+        self.scale = self.scale or self.baseline
+        for role, name in (("baseline", self.baseline), ("scale", self.scale)):
+            if name not in self.variants:
+                raise ValueError(f"{role} {name!r} is not one of the variants {', '.join(self.variants)}")
         if self.steps < self.eval_freq:
             raise ValueError(f"steps ({self.steps}) end before the first evaluation (eval_freq {self.eval_freq})")
         return self

@@ -138,7 +138,7 @@ def improvement(runs: StudyRuns, variants: Sequence[str]) -> Figure:
     Probability that a variant's final score is above the baseline's, as horizontal intervals.
 
     :param runs: The runs of a study.
-    :param variants: Comparable variants other than the baseline.
+    :param variants: Variants that can be compared with the baseline.
     :return: The figure.
     """
     figure = Figure(figsize=(6.4, 1.0 + 0.42 * len(variants)), layout="constrained")

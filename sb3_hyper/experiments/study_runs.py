@@ -189,27 +189,28 @@ class StudyRuns:
         """
         reasons = {}
         for environment in self.study.environments:
-            baseline = self.scores(final, self.study.baseline, environment)
+            unit = self.scores(final, self.study.scale, environment)
+            label = self.study.variants[self.study.scale].label
             if environment not in self.random_returns:
                 reasons[environment] = "the return of random actions is not known"
-            elif not len(baseline):
-                reasons[environment] = "no run of the baseline has finished"
-            elif np.isnan(baseline.mean()):
-                reasons[environment] = "the baseline's final score is not a number"
-            elif not baseline.mean() > self.random_returns[environment]:
-                reasons[environment] = "the baseline is no better than random actions"
+            elif not len(unit):
+                reasons[environment] = f"no run of {label} has finished"
+            elif np.isnan(unit.mean()):
+                reasons[environment] = f"the final score of {label} is not a number"
+            elif not unit.mean() > self.random_returns[environment]:
+                reasons[environment] = f"{label} is no better than random actions"
         return reasons
 
     def bounds(self) -> dict[str, tuple[float, float]]:
         """
         What normalisation maps to 0 and to 1.
 
-        :return: Environment -> the return of random actions, and the mean final score of the baseline. Scores are
-            aggregated over these environments.
+        :return: Environment -> the return of random actions, and the mean final score of the study's
+            ``scale``. Scores are aggregated over these environments.
         """
         left_out = self.left_out()
         return {
-            name: (self.random_returns[name], float(self.scores(final, self.study.baseline, name).mean()))
+            name: (self.random_returns[name], float(self.scores(final, self.study.scale, name).mean()))
             for name in self.study.environments
             if name not in left_out
         }
@@ -225,6 +226,13 @@ class StudyRuns:
             for variant in self.study.variants
             if environments and all(self.finished(variant, environment) for environment in environments)
         ]
+
+    def improvable(self) -> list[str]:
+        """
+        :return: The variants that can be compared with the baseline over these environments.
+        """
+        comparable = self.comparable()
+        return [name for name in comparable if name != self.study.baseline] if self.study.baseline in comparable else []
 
     def normalised(self, score: Score, variant: str) -> list[np.ndarray]:
         """
@@ -248,7 +256,7 @@ class StudyRuns:
 
     def improvement(self, variant: str) -> Estimate:
         """
-        :param variant: Name of a comparable variant.
+        :param variant: Name of a variant of :meth:`improvable`.
         :return: Probability that its final score is above the baseline's; no interval if one of the two has one run per
             environment, and thus no spread.
         """

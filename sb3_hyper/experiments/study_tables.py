@@ -64,7 +64,7 @@ def scores(runs: StudyRuns) -> Table:
         "the steps from the first evaluation to the last. Both with 95 % bootstrap intervals over seeds, if there are two "
         f"or more ({COVERS}). Highest: the best evaluation of each run, which is what the paper's tables have, mean ± "
         "standard deviation (n - 1); it is biased upwards. Shortfall: how far below their best one so far the evaluations "
-        "lie on average; 0 is steady. " + _behind(runs)
+        "lie on average; 0 is steady, be it at the bottom. " + _behind(runs)
     )
     header = ("Environment", "Variant", "Seeds", "Final score", "Highest", "Area under the curve", "Shortfall")
     return Table("scores", "Scores", caption, header, list(_rows(runs, row)), n_names=2)
@@ -156,19 +156,19 @@ def aggregates(runs: StudyRuns) -> Table:
     :param runs: The runs of a study.
     :return: Normalised scores over environments, and the probability of improvement.
     """
-    environments, rows = list(runs.bounds()), []
+    study, environments, rows = runs.study, list(runs.bounds()), []
     for variant in runs.comparable():
         final_scores, areas = runs.normalised(final, variant), runs.normalised(area, variant)
         cells = [interval(estimate(tasks, interquartile_mean), 2) for tasks in (final_scores, areas)]
-        better = NONE if variant == runs.study.baseline else interval(runs.improvement(variant), 2)
+        better = interval(runs.improvement(variant), 2) if variant in runs.improvable() else NONE
         n_runs = str(sum(map(len, final_scores)))
-        rows.append((runs.study.variants[variant].label, n_runs, *cells, better))
+        rows.append((study.variants[variant].label, n_runs, *cells, better))
     places = count([len(environments)], "environment")
     caption = (
         f"Interquartile means (IQM) of normalised scores, the runs of {places} taken together "
         f"({', '.join(environments)}; {runs.n_seeds(runs.comparable(), environments)} each), every environment with the same "
-        "weight, however many runs it has, and the probability that a "
-        "run's final score is above the baseline's; 95 % stratified bootstrap intervals (without width where "
+        "weight, however many runs it has, and the probability that a run's final score is above one of "
+        f"{study.variants[study.baseline].label}; 95 % stratified bootstrap intervals (without width where "
         "in each environment all runs or none are better, however few there are). " + missing(runs)
     )
     header = ("Variant", "Runs", "IQM of final scores", "IQM of areas", "P(improvement)")
@@ -183,13 +183,14 @@ def normalisation(runs: StudyRuns) -> Table:
     bounds, rows = runs.bounds(), []
     for environment in runs.study.environments:
         ends = runs.random_returns.get(environment), bounds.get(environment, (None, None))[1]
-        n_seeds = len(runs.finished(runs.study.baseline, environment))
+        n_seeds = len(runs.finished(runs.study.scale, environment))
         rows.append((environment, str(n_seeds), *(NONE if end is None else numbers("{}", end) for end in ends)))
+    label = runs.study.variants[runs.study.scale].label
     caption = (
-        "Normalised score = (score - random) / (final score of the baseline - random), in each environment, where random "
+        f"Normalised score = (score - random) / (final score of {label} - random), in each environment, where random "
         "is the mean return of uniformly random actions. Intervals take both ends of the scale as given. " + _left_out(runs)
     )
-    header = ("Environment", "Seeds of the baseline", "Random", "Final score of the baseline")
+    header = ("Environment", f"Seeds of {label}", "Random", f"Final score of {label}")
     return Table("normalisation", "Normalisation", caption.strip(), header, rows if runs.finished() else [])
 
 

@@ -88,8 +88,9 @@ def test_environments_that_do_not_fit_are_named(saved, capsys, env_id, message):
 
 
 def test_the_wrong_algorithm_is_named(saved, capsys):
-    message = said(capsys, saved, "--algo", "sac", "--env", "Pendulum-v1", *FEW)
+    message = said(capsys, saved.with_suffix(""), "--algo", "sac", "--env", "Pendulum-v1", *FEW)
     assert f"{saved} could not be loaded as a model of sac" in message
+    assert message.endswith("are --algo and --env right?")
 
 
 @pytest.mark.parametrize("algo", ["dqn", "pearl", "SAC"])

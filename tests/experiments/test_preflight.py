@@ -3,7 +3,7 @@
 import pytest
 
 from sb3_hyper import HyperTD3Policy
-from sb3_hyper.experiments.preflight import check_study
+from sb3_hyper.experiments.preflight import check_study, untrained
 from sb3_hyper.experiments.studies import Study, StudyError
 from sb3_hyper.experiments.study_files import load_study, study_names
 
@@ -54,6 +54,12 @@ def test_environments_and_packages_are_named():
         check_study(make_study({}, environment="Nowhere-v0"))
     with pytest.raises(StudyError, match="gym_packages: No module named 'nowhere'"):
         check_study(make_study({}, gym_packages=["nowhere"]))
+
+
+def test_variants_that_end_before_they_learn_are_named():
+    study = make_study({"learning_starts": 9}, environment="HalfCheetah-v5")
+    assert study.steps == 10
+    assert untrained(study) == ["mlp"]  # td3.yml: 5000
 
 
 class MyPolicy(HyperTD3Policy):

@@ -152,6 +152,7 @@ def test_the_buffer_is_no_longer_than_the_run(tmp_path):
         ({"variants": {"a": {"file": "td3", "hyperparams": {"x": datetime.date(2020, 1, 1)}}}}, "numbers, text, lists"),
         ({1: 2}, "1: "),
         ({"baseline": "c"}, "baseline 'c' is not one of the variants a, b"),
+        ({"scale": "c"}, "scale 'c' is not one of the variants a, b"),
         ({"eval_freq": 2000}, "before the first evaluation"),
         (
             {"variants": {"a": {"file": "ppo"}}},

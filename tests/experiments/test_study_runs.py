@@ -111,7 +111,7 @@ def test_normalised_curves_keep_environments_apart():
 def test_what_cannot_be_normalised_is_left_out_with_a_reason():
     worse = [make_run("base", name, 0, [-200] * 6) for name in ("A-v0", "B-v0")]
     assert "random actions is not known" in runs_of(half_finished(), {"B-v0": 0}).left_out()["A-v0"]
-    assert "no run of the baseline" in runs_of(half_finished()[:2]).left_out()["B-v0"]
+    assert "no run of Base" in runs_of(half_finished()[:2]).left_out()["B-v0"]
     assert "no better than random" in runs_of(worse).left_out()["A-v0"]
     assert runs_of(half_finished()).left_out() == {}
 

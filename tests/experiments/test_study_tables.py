@@ -154,7 +154,7 @@ def test_without_the_baseline_there_is_nothing_to_compare_with():
     assert rows_of(tables["pace"])["A-v0", "New"] == ("1", "-", "25.0 (-)", "20.0 (-)")
     assert rows_of(tables["normalisation"])["A-v0",] == ("0", "0.00", "-")
     assert "aggregates" not in tables
-    assert "no run of the baseline has finished" in tables["normalisation"].caption
+    assert "no run of Base has finished" in tables["normalisation"].caption
 
 
 def test_aggregates_by_hand():
@@ -164,6 +164,24 @@ def test_aggregates_by_hand():
     assert rows["Base",][3] == "-"
     # 54 / 35 and 400 / 200; areas 48 / 35 and (270 + 100) / 200
     assert rows["New",] == ("2", "1.77", "1.61", "1.00")
+
+
+def test_another_variant_can_be_the_scale():
+    tables = tables_of(both_everywhere(), scale="new")
+    rows = rows_of(tables["aggregates"])
+    # New has 54 and 300: the scale is from 0 to 54, and from -100 to 300
+    assert rows["New",][:2] == ("2", "1.00")
+    # 30 / 54 and 40 / 54 weigh a quarter each, 200 / 400 one half: the middle half are 0.5, and 30 / 54
+    assert rows["Base",][1].startswith("0.53 ")
+    assert (rows["Base",][3], rows["New",][3]) == ("-", "1.00")  # still compared with the baseline
+    assert tables["normalisation"].header[1:] == ("Seeds of New", "Random", "Final score of New")
+    assert "(final score of New - random)" in tables["normalisation"].caption
+
+
+def test_a_scale_without_the_baseline_compares_with_nothing():
+    runs = [run for run in both_everywhere() if run.variant == "new"]
+    # areas: 48 / 54 and 370 / 400
+    assert rows_of(tables_of(runs, scale="new")["aggregates"]) == {("New",): ("2", "1.00", "0.91", "-")}
 
 
 def test_aggregates_say_what_they_leave_out():
