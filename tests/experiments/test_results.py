@@ -134,10 +134,14 @@ def test_a_run_that_another_study_has_made_is_the_same_run_but_for_what_watches(
     assert {(run.variant, run.environment, run.seed) for run in found} >= {
         ("slim", environment, seed) for environment in ("HalfCheetah-v5", "Hopper-v5") for seed in (0, 1)
     }
-    assert {run.variant for run in found} == {"slim"}  # the preset is another name for bounded_128, and another definition
+    # the preset is another name for bounded_128, and another definition
+    assert {run.variant for run in found} == {"slim", "mlp", "layernorm_mlp"}
     assert all(np.isnan(run.cpu_seconds).all() for run in found)
-    own = next(run for run in results_of(search, BENCHMARKS / "slim-search.csv") if run.key == found[0].key)
-    np.testing.assert_array_equal(own.returns, found[0].returns)  # HalfCheetah-v5, seed 0, which both studies have run
+    key = search.name, "slim", "HalfCheetah-v5", "0"  # which both studies have run
+    own, other = (
+        next(run for run in runs if run.key == key) for runs in (results_of(search, BENCHMARKS / "slim-search.csv"), found)
+    )
+    np.testing.assert_array_equal(own.returns, other.returns)
 
 
 def test_callbacks_that_do_more_than_watch_make_another_run(tmp_path):
