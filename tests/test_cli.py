@@ -132,6 +132,17 @@ def test_of_files_that_do_not_all_fit_none_is_merged(study, tmp_path, capsys):
     assert not (tmp_path / "results" / "toy.csv").exists()
 
 
+def test_a_study_shows_every_setting_whole(study, tmp_path, capsys):
+    changes = {"policy_kwargs": {"network_kwargs": {"dynamic_layer_norm": True, "dynamic_widths": [64, 64, 64, 64, 64, 64]}}}
+    variants = STUDY["variants"] | {"other": {"file": "td3", "priority": 2, "hyperparams": changes}}
+    study.write_text(yaml.safe_dump(STUDY | {"variants": variants}))
+    assert call("show", study, folder=tmp_path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "mlp (baseline, priority 1): mlp" in lines
+    assert "other (priority 2): other" in lines
+    assert "  policy_kwargs.network_kwargs.dynamic_widths: [64, 64, 64, 64, 64, 64]" in lines
+
+
 def test_wrong_use_ends_with_2_and_says_why(study, tmp_path, capsys):
     assert call("status", "nothing", folder=tmp_path) == 2
     assert "There is no study 'nothing'. Known: " in capsys.readouterr().err

@@ -15,6 +15,7 @@ import numpy as np
 # runs of each task, ``(n_runs, ...)`` -> ``(...)``
 Statistic = Callable[[Sequence[np.ndarray]], np.ndarray | float]
 
+N_LAST = 5  # evaluations at a run's end that its final score is the mean of
 N_NUMBERS_AT_ONCE = 4_000_000  # of resampled scores: 32 MB
 
 
@@ -97,7 +98,7 @@ def area_under_curve(steps: np.ndarray, curve: np.ndarray) -> float:
     return float(areas.sum() / (steps[-1] - steps[0]))
 
 
-def final_score(curve: np.ndarray, n: int = 5) -> float:
+def final_score(curve: np.ndarray, n: int = N_LAST) -> float:
     """
     Mean of the last evaluations.
 

@@ -9,6 +9,7 @@ import numpy as np
 from sb3_hyper.experiments.normalisation import RANDOM_RETURNS
 from sb3_hyper.experiments.results import RunResult
 from sb3_hyper.experiments.statistics import (
+    N_LAST,
     Statistic,
     area_under_curve,
     common_curves,
@@ -164,14 +165,15 @@ class StudyRuns:
         references = {run.seed: run for run in self.finished(self.study.baseline, environment)}
         pairs = []
         for run in self.finished(variant, environment):
-            pair = run, references.get(run.seed, run)
-            faster = min(pair, key=lambda one: one.cpu_seconds[-1])
-            start, end = faster.cpu_seconds[-5:][[0, -1]]
+            reference = references.get(run.seed)
             # of an interrupted run's several processors nobody knows which did how much
-            same_processor = len({one.processor for one in pair}) == 1 and run.processor and " + " not in run.processor
-            timed = same_processor and all(np.isfinite(one.cpu_seconds).all() for one in pair)
-            if run.seed in references and timed and all(one.cpu_seconds[0] <= start for one in pair):
-                pairs.append((standing(pair[0], start, end), standing(pair[1], start, end)))
+            if reference is None or reference.processor != run.processor or run.processor == "" or " + " in run.processor:
+                continue
+            faster = min(run, reference, key=lambda one: one.cpu_seconds[-1])
+            start, end = faster.cpu_seconds[-N_LAST:][[0, -1]]
+            timed = np.isfinite([run.cpu_seconds.sum(), reference.cpu_seconds.sum()]).all()
+            if timed and max(run.cpu_seconds[0], reference.cpu_seconds[0]) <= start:
+                pairs.append((standing(run, start, end), standing(reference, start, end)))
         return pairs
 
     def scores(self, score: Score, variant: str, environment: str) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from sb3_hyper.experiments.results import RunResult
-from sb3_hyper.experiments.statistics import COVERS, highest_score, interquartile_mean, shortfall, steps_to_reach
+from sb3_hyper.experiments.statistics import COVERS, N_LAST, highest_score, interquartile_mean, shortfall, steps_to_reach
 from sb3_hyper.experiments.study_runs import Estimate, Score, StudyRuns, area, count, estimate, final, mean
 from sb3_hyper.experiments.table import TIMES, Table, numbers
 
@@ -157,10 +157,11 @@ def aggregates(runs: StudyRuns) -> Table:
     :return: Normalised scores over environments, and the probability of improvement.
     """
     study, environments, rows = runs.study, list(runs.bounds()), []
+    improvable = runs.improvable()
     for variant in runs.comparable():
         final_scores, areas = runs.normalised(final, variant), runs.normalised(area, variant)
         cells = [interval(estimate(tasks, interquartile_mean), 2) for tasks in (final_scores, areas)]
-        better = interval(runs.improvement(variant), 2) if variant in runs.improvable() else NONE
+        better = interval(runs.improvement(variant), 2) if variant in improvable else NONE
         n_runs = str(sum(map(len, final_scores)))
         rows.append((study.variants[variant].label, n_runs, *cells, better))
     places = count([len(environments)], "environment")
@@ -230,7 +231,7 @@ def _rows(runs: StudyRuns, row: Callable[[str, str], tuple[str, ...]]) -> Iterat
 
 
 def _n_last(runs: StudyRuns) -> int:
-    return min(5, runs.study.steps // runs.study.eval_freq)
+    return min(N_LAST, runs.study.steps // runs.study.eval_freq)
 
 
 def _behind(runs: StudyRuns) -> str:
