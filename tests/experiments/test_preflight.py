@@ -42,6 +42,15 @@ def make_study(hyperparams, algo="td3", environment="Pendulum-v1", **fields):
         ("td3", {"policy": None}, "there is no policy None"),
         ("td3", {"policy": "sb3_hyper.HyperSACPolicy"}, "HyperSACPolicy is no policy of td3, which has HyperPolicy"),
         ("crossq", {"policy": "sb3_hyper.HyperSACPolicy"}, "HyperSACPolicy is no policy of crossq$"),
+        ("td3", {"learning_rat": 0.001}, "TD3 knows no learning_rat. Accepted: .*learning_rate.* rl-zoo3 takes .*noise_std"),
+        ("ppo", {"policy": "MlpPolicy", "policy_delay": 2}, "PPO knows no policy_delay. Accepted: .*clip_range"),
+        ("maml", {"n_envs": 2, "meta_batch": 2}, "MAML knows no meta_batch. Accepted: .*meta_batch_size"),
+        ("td3", {"callback": "nowhere.Callback"}, "there is no callback 'nowhere.Callback'"),
+        (
+            "td3",
+            {"callback": [{"sb3_hyper.diagnostics.callbacks.GradientAccuracyCallback": {"n_state": 2}}]},
+            "GradientAccuracyCallback knows no n_state. Accepted: .*n_states",
+        ),
     ],
 )
 def test_a_name_that_is_not_known_is_told(algo, hyperparams, message):
@@ -75,6 +84,8 @@ class MyPolicy(HyperTD3Policy):
         # wrappers may change what is observed
         {"frame_stack": 4, "policy_kwargs": {"actor": "hyper", "context_slice": [3, 6]}},
         {"policy": "HyperCnnPolicy"},
+        {"normalize": "dict(norm_obs=True)", "n_envs": 2, "noise_type": "normal", "noise_std": 0.1, "env_kwargs": {"g": 9.0}},
+        {"callback": [{"stable_baselines3.common.callbacks.CheckpointCallback": {"anything": 1}}]},
     ],
 )
 def test_what_is_not_known_here_is_left_to_the_run(hyperparams):
