@@ -15,7 +15,6 @@ import hashlib
 import math
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import torch as th
 from rich.progress import track
@@ -25,6 +24,7 @@ from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.experiments.diagnose import load_agent
 from sb3_hyper.experiments.studies import Study
 from sb3_hyper.experiments.study_files import load_study
+from sb3_hyper.experiments.trained_env import trained_env
 from sb3_hyper.meta.maml.episodes import discounted_sums
 
 RESULTS = Path(__file__).parent / "results"
@@ -71,7 +71,8 @@ def measure(path: Path, algo: str, environment: str) -> rows.Row:
         undiscounted return of an episode.
     :raises ValueError: If episodes are too short for discounted returns.
     """
-    agent, env = load_agent(path, environment, algo, None, "cpu"), gym.make(environment)
+    make_env, _ = trained_env(path, environment)
+    agent, env = load_agent(path, environment, make_env, algo, None, "cpu"), make_env()
     tail = 0 if agent.model.gamma == 0 else math.ceil(math.log(CUT) / math.log(agent.model.gamma))
     observations, gave, returns = [], [], []
     for episode in range(N_EPISODES):

@@ -1,6 +1,7 @@
 """Measure a saved model: ``sb3-hyper diagnose MODEL.zip --env ENV``."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sb3_hyper.diagnostics.environments import check_env
 from sb3_hyper.diagnostics.gradients import halves_are_too_small
 from sb3_hyper.diagnostics.plots import values_and_returns
 from sb3_hyper.experiments.algorithms import ALGORITHMS, MEASURABLE
+from sb3_hyper.experiments.trained_env import trained_env, zoo_folder
 
 MEANINGS = {
     "gradient/cosine_mean": "cosine similarity of the critic's action gradient with the fit to returns: mean",
@@ -59,11 +61,18 @@ def algorithm_of(path: Path, given: str | None) -> str:
 
 
 def load_agent(
-    path: Path, env_id: str, algo: str | None, normalization: Path | None, device: str, deterministic: bool = True
+    path: Path,
+    env_id: str,
+    make_env: Callable[[], gym.Env],
+    algo: str | None,
+    normalization: Path | None,
+    device: str,
+    deterministic: bool = True,
 ) -> Agent:
     """
     :param path: A model that SB3 saved.
     :param env_id: Id of its environment.
+    :param make_env: Makes that environment.
     :param algo: rl-zoo3's name of its algorithm; None to read it from the path.
     :param normalization: A saved ``VecNormalize``, if training had one.
     :param device: torch device.
@@ -72,14 +81,12 @@ def load_agent(
     :raises ValueError: If there is no such file or environment, the files do not fit them, or the algorithm is not known or
         has no critic of continuous actions.
     """
-    if not path.is_file() and path.with_name(f"{path.name}.zip").is_file():  # SB3 saves and loads without the suffix, too
-        path = path.with_name(f"{path.name}.zip")
     for file in (path, normalization):
         if file is not None and not file.is_file():
             raise ValueError(f"There is no file {file}")
     name = algorithm_of(path, algo)
     try:
-        env: VecEnv = DummyVecEnv([lambda: gym.make(env_id)])
+        env: VecEnv = DummyVecEnv([make_env])
     except gym.error.Error as error:
         raise ValueError(f"There is no environment {env_id}: {_one_line(error)}") from error
     if normalization is not None:
@@ -99,7 +106,7 @@ def load_agent(
     agent = Agent(model, deterministic)
     if not issubclass(model.policy_class, tuple(model.policy_aliases.values())):
         raise ValueError(f"{path} holds a {model.policy_class.__name__}, which is no policy of {name}: is --algo right?")
-    observations = stack([gym.make(env_id).reset(seed=0)[0]])
+    observations = stack([make_env().reset(seed=0)[0]])
     try:
         agent.values(observations, agent.actions(observations))
     except Exception as error:  # whatever another algorithm's critic raises
@@ -132,8 +139,7 @@ def find_normalization(path: Path, env_id: str) -> Path | None:
     :param env_id: Id of its environment.
     :return: The ``VecNormalize`` that rl-zoo3 saved with it, if it did.
     """
-    name = env_id.rpartition(":")[2]  # without the module that registers it
-    file = path.parent / name.replace("/", "-") / "vecnormalize.pkl"
+    file = zoo_folder(path, env_id) / "vecnormalize.pkl"
     return file if file.is_file() else None
 
 
@@ -151,17 +157,18 @@ def output_files(output: Path | None, model: Path) -> tuple[Path, Path]:
 def diagnose(args: argparse.Namespace, console: Console) -> int:
     """Measure a saved model."""
     check_arguments(args)
+    if not args.model.is_file() and args.model.with_name(f"{args.model.name}.zip").is_file():  # SB3, too, does without .zip
+        args.model = args.model.with_name(f"{args.model.name}.zip")
+    make_env, how = trained_env(args.model, args.env)
+    if how:
+        console.print(f"Made as in training: {how}", soft_wrap=True)
     normalization = args.vec_normalize or find_normalization(args.model, args.env)
     if normalization is not None and args.vec_normalize is None:
         console.print(f"Normalised as in training: {normalization}", soft_wrap=True)
-    agent = load_agent(args.model, args.env, args.algo, normalization, args.device, not args.stochastic)
+    agent = load_agent(args.model, args.env, make_env, args.algo, normalization, args.device, not args.stochastic)
     arrays, figure = output_files(args.output, args.model)
     arrays.parent.mkdir(parents=True, exist_ok=True)
     action_dim = int(np.prod(agent.model.action_space.shape or ()))
-
-    def make_env() -> gym.Env:
-        return gym.make(args.env)
-
     try:
         max_episode_steps = check_env(make_env, args.horizon, agent)
     except RuntimeError as error:

@@ -1,5 +1,6 @@
 """The rl-zoo3 hyperparameters that this package ships."""
 
+import importlib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -44,6 +45,37 @@ def refuse_numbers_as_text(settings: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"{key} must be a number, got the text {value!r}. (YAML reads 1e-3 as text: write 0.001 or !!float 1e-3.)"
             )
+
+
+def class_by_name(name: Any) -> Any:
+    """
+    :param name: A class with its module.
+    :return: The class.
+    :raises ImportError: If there is no such module.
+    :raises AttributeError: If it has no such class.
+    """
+    module, _, attribute = str(name).rpartition(".")
+    if not module:
+        raise ImportError("no module is named")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def named_classes(role: str, entries: Any) -> list[tuple[Any, dict[str, Any]]]:
+    """
+    :param role: What they are in rl-zoo3's files: ``"callback"``, ``"env_wrapper"``, ...
+    :param entries: Classes as they are named there: a class with its module, ``{class: arguments}``, or a list of these.
+    :return: The classes and their arguments.
+    :raises ValueError: If there is no such class.
+    """
+    classes = []
+    for entry in entries if isinstance(entries, list) else [] if entries is None else [entries]:
+        named = entry if isinstance(entry, dict) else {entry: None}
+        for name, kwargs in named.items():
+            try:
+                classes.append((class_by_name(name), kwargs or {}))
+            except (ImportError, AttributeError) as error:
+                raise ValueError(f"there is no {role} {name!r}: a class with its module ({error})") from error
+    return classes
 
 
 def is_number(text: str) -> bool:

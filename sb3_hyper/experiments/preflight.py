@@ -8,6 +8,7 @@ import gymnasium as gym
 
 from sb3_hyper.common.arguments import refuse_unknown
 from sb3_hyper.experiments.algorithms import ALGORITHMS
+from sb3_hyper.experiments.hyperparams import class_by_name, named_classes
 from sb3_hyper.experiments.studies import Study, StudyError
 from sb3_hyper.networks.spec import resolve_spec
 from sb3_hyper.policies.critic_names import check_critic
@@ -31,8 +32,8 @@ OF_THE_ZOO = (
 
 def check_study(study: Study) -> None:
     """
-    See whether there are the environments, policies, hyperparameters and callbacks of a study, and in policies and callbacks
-    of this package the critics, the networks and the arguments. Nothing is made: what fits an environment is seen by its runs.
+    See whether there are the environments, policies, hyperparameters, callbacks and wrappers of a study, and in those of this
+    package the critics, the networks and the arguments. Nothing is made: what fits an environment is seen by its runs.
 
     :param study: The study, or the part of it that is to run.
     :raises StudyError: If one is not known; the message says which, and what is.
@@ -54,7 +55,10 @@ def check_study(study: Study) -> None:
                 check_policy(variant.algo, settings["policy"], settings.get("policy_kwargs"))
                 hint = f" And rl-zoo3 takes {', '.join(OF_THE_ZOO)}."
                 refuse_unknown(ALGORITHMS[variant.algo], settings.keys() - set(OF_THE_ZOO), hint)
-                check_callbacks(settings.get("callback"))
+                for role in ("callback", "env_wrapper", "vec_env_wrapper"):
+                    for cls, kwargs in named_classes(role, settings.get(role)):
+                        if _is_ours(cls):
+                            refuse_unknown(cls, kwargs)
             except ValueError as error:
                 raise StudyError(f"study {study.name}: variant {name} on {environment}: {error}") from error
 
@@ -80,7 +84,7 @@ def check_policy(algo: str, name: Any, kwargs: Any) -> None:
     """
     aliases = ALGORITHMS[algo].policy_aliases
     try:
-        policy: Any = _named(name) if "." in str(name) else aliases[str(name)]
+        policy: Any = class_by_name(name) if "." in str(name) else aliases[str(name)]
     except (ImportError, AttributeError, KeyError) as error:
         raise ValueError(
             f"there is no policy {name!r}: {algo} has {', '.join(aliases)}, or a class with its module"
@@ -97,26 +101,6 @@ def check_policy(algo: str, name: Any, kwargs: Any) -> None:
             resolve_spec(kwargs.get("preset", "slim"), kwargs.get("network_kwargs"))
         if issubclass(policy, HyperCriticMixin) and "critic" in kwargs:
             check_critic(kwargs["critic"], None, None)
-
-
-def check_callbacks(entries: Any) -> None:
-    """
-    :param entries: Callbacks as rl-zoo3's files name them: a class with its module, or ``{class: arguments}``, or a list.
-    :raises ValueError: If there is no such class, or one of this package does not take what it is given.
-    """
-    for entry in entries if isinstance(entries, list) else [] if entries is None else [entries]:
-        name, kwargs = next(iter(entry.items())) if isinstance(entry, dict) else (entry, {})
-        try:
-            callback = _named(name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ValueError(f"there is no callback {name!r}, a class with its module ({error})") from error
-        if _is_ours(callback):
-            refuse_unknown(callback, kwargs or {})
-
-
-def _named(name: Any) -> Any:
-    module, _, attribute = str(name).rpartition(".")
-    return getattr(importlib.import_module(module), attribute)
 
 
 def _is_ours(cls: Any) -> bool:

@@ -1,11 +1,13 @@
 """``sb3-hyper diagnose`` on saved models."""
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import yaml
 from sb3_contrib import TQC
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
@@ -14,6 +16,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from sb3_hyper.cli import main
 from sb3_hyper.diagnostics.records import load_records
 from sb3_hyper.experiments.diagnose import output_files
+from sb3_hyper.experiments.trained_env import trained_env
 from tests.conftest import PointEnv
 
 FEW = ["--states", "2", "--actions", "4", "--horizon", "5", "--device", "cpu"]
@@ -176,3 +179,67 @@ def test_the_normalisation_of_rl_zoo3_is_found(tmp_path, capsys):
     assert f"Normalised as in training: {file}" in capsys.readouterr().out.replace("\n", "")
     raw, own = (load_records(tmp_path / f"{name}.npz") for name in ("raw", "own"))
     assert not np.array_equal(raw["value"], own["value"])
+
+
+class Weak(gym.ActionWrapper):
+    """Does a part of what it is asked to."""
+
+    def __init__(self, env, share):
+        super().__init__(env)
+        self.share = share
+
+    def action(self, action):
+        return self.share * action
+
+
+def zoo_run(tmp_path, config, args):
+    """A model as rl-zoo3 leaves it."""
+    folder = tmp_path / "td3" / "Pendulum-v1_1"
+    (folder / "Pendulum-v1").mkdir(parents=True)
+    for name, content in (("config.yml", config), ("args.yml", args)):
+        (folder / "Pendulum-v1" / name).write_text(yaml.dump(OrderedDict(content)), encoding="utf-8")
+    TD3("MlpPolicy", "Pendulum-v1", seed=0, buffer_size=200, policy_kwargs={"net_arch": [8]}).save(folder / "model.zip")
+    return folder / "model.zip"
+
+
+@pytest.mark.parametrize(
+    ("config", "args", "told"),
+    [
+        ({"env_kwargs": {"g": 9.0}}, {"env_kwargs": None}, "env_kwargs {'g': 9.0}"),
+        ({"env_kwargs": {"g": 9.0}}, {"env_kwargs": OrderedDict(g=2.0)}, "env_kwargs {'g': 2.0}"),
+        ({"env_kwargs": OrderedDict(g=2.0)}, {}, "env_kwargs {'g': 2.0}"),
+        (
+            {"env_wrapper": [{f"{__name__}.Weak": {"share": 0.1}}]},
+            {},
+            f"env_wrapper [{{'{__name__}.Weak': {{'share': 0.1}}}}]",
+        ),
+    ],
+)
+def test_the_environment_is_that_of_training(tmp_path, capsys, config, args, told):
+    path = zoo_run(tmp_path, config, args)
+    options = ["--env", "Pendulum-v1", *FEW, "--horizon", "30"]
+    assert main(["diagnose", str(path), *options]) == 0
+    assert f"Made as in training: {told}" in capsys.readouterr().out
+    elsewhere = tmp_path / "model.zip"
+    path.rename(elsewhere)
+    assert main(["diagnose", str(elsewhere), "--algo", "td3", *options]) == 0
+    assert "Made as" not in capsys.readouterr().out
+    own, plain = (load_records(folder / "model_accuracy.npz") for folder in (path.parent, tmp_path))
+    assert not np.allclose(own["policy_return"], plain["policy_return"], rtol=1e-3)
+
+
+def test_an_environment_that_cannot_be_made_as_in_training_is_refused(tmp_path, capsys):
+    assert "trained with frame_stack" in said(capsys, zoo_run(tmp_path, {"frame_stack": 4}, {}), "--env", "Pendulum-v1")
+    path = zoo_run(tmp_path / "2", {"env_wrapper": "nowhere.Wrapper"}, {})
+    assert "there is no env_wrapper 'nowhere.Wrapper'" in said(capsys, path, "--env", "Pendulum-v1")
+
+
+def test_files_of_a_run_are_read_and_not_carried_out(tmp_path):
+    path = zoo_run(tmp_path, {"gamma": 0.9}, {"algo": "td3"})
+    trap = tmp_path / "trap"
+    text = f"!!python/object/apply:os.mkdir ['{trap}']"
+    (path.parent / "Pendulum-v1" / "args.yml").write_text(f"env: {text}\nenv_kwargs: {{g: 3.0}}\n", encoding="utf-8")
+    make_env, how = trained_env(path, "Pendulum-v1")
+    assert make_env().unwrapped.g == 3
+    assert how == "env_kwargs {'g': 3.0}"
+    assert not trap.exists()
