@@ -62,11 +62,12 @@ def main() -> None:
             own = dict(zip(rows.RUN, (run.variant, run.environment, str(run.seed)), strict=True))
             origin = {"model": hashlib.sha256(model.read_bytes()).hexdigest()[:8]}
             for samples in SAMPLES:
-                there = rows.read(RESULTS)
-                of_run = [row for row in there if (own | {"samples": samples}).items() <= row.items()]
+                which = own | {"samples": samples}
+                of_run = [row for row in rows.read(RESULTS) if which.items() <= row.items()]
                 if len(of_run) != N_STATES or not all(origin.items() <= row.items() for row in of_run):
                     new = [own | origin | row for row in measure(model, run.environment, samples)]
-                    rows.write(RESULTS, [row for row in there if row not in of_run] + new)
+                    there = rows.read(RESULTS)  # anew: measuring takes minutes, others may have written
+                    rows.write(RESULTS, [row for row in there if not which.items() <= row.items()] + new)
     print(f"Rows: {RESULTS}")
 
 

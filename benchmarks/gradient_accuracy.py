@@ -69,7 +69,8 @@ def runs_by_label(environment: str) -> dict[str, list[dict[str, np.ndarray]]]:
 
 def table() -> str:
     """
-    :return: Means over the states of all measurements after the first, which is made before training, in Markdown.
+    :return: Means over the states of all measurements after the first, which is made before training, in Markdown. States of
+        one measurement have the critic in common: the standard error is that of the measurements' means.
     """
     lines = [
         "| environment | critic | seeds | states | cosine | self-test | agreement of half fits |",
@@ -78,8 +79,9 @@ def table() -> str:
     for environment in load_study("gradient-accuracy").environments:
         for label, runs in runs_by_label(environment).items():
             values = {name: np.concatenate([one[name][1:].ravel() for one in runs]) for name in PER_STATE}
+            cosine = rows.of_groups([measurement for one in runs for measurement in one["cosine"][1:]])
             n_states = np.isfinite(values["cosine"]).sum()
-            cells = [environment, label, str(len(runs)), str(n_states), rows.with_error(values["cosine"])]
+            cells = [environment, label, str(len(runs)), str(n_states), cosine]
             cells += [f"{np.nanmean(values[name]):.2f}" for name in ("self_cosine", "noise_floor")]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) if len(lines) > 2 else "Nothing has been collected yet."

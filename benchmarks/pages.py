@@ -37,7 +37,7 @@ UPDATE_NOISE = RESULTS / "update-noise.csv"
 PAGES = ROOT / "docs" / "results"
 SPLITS = {"test": "Test tasks", "ood": "Tasks out of the training distribution"}
 CAPTIONS = {
-    "steps": "Return against steps: mean over seeds, 95 % bootstrap interval where there are several (of two: their range)",
+    "steps": "Return against steps: mean over seeds, 95 % bootstrap interval where there are several (up to 3: their range)",
     "time": "Return against processor time, of the runs on the processor that most were made on",
     "efficiency": "Interquartile mean of normalised returns over environments",
     "improvement": "Probability that a run ends above one of the baseline",

@@ -28,7 +28,8 @@ def read(path: Path) -> list[Row]:
 
 def collect(path: Path, folder: Path, file: str, rows_of: Callable[[Path], Iterable[Row]], order: Sequence[str]) -> int:
     """
-    Add the runs below a folder to a CSV file. The rows of a run replace all its older ones; runs that are not there stay.
+    Add the finished runs below a folder to a CSV file. The rows of a run replace all its older ones; runs that are not there
+    stay.
 
     :param path: The CSV file.
     :param folder: The study's folder, ``variant/environment/seed-N`` below it.
@@ -40,6 +41,8 @@ def collect(path: Path, folder: Path, file: str, rows_of: Callable[[Path], Itera
     """
     rows = read(path)
     for stored in sorted(folder.glob(f"*/*/seed-*/{file}")):
+        if not any(stored.parent.glob("*/*/complete")):
+            continue
         variant, environment, seed = stored.parts[-4:-1]
         run = dict(zip(RUN, (variant, environment, seed.removeprefix("seed-")), strict=True))
         rows = [row for row in rows if any(row[key] != run[key] for key in RUN)] + [run | row for row in rows_of(stored)]
@@ -70,6 +73,20 @@ def whole(value: float) -> str:
     """
     text = f"{value:.0f}"
     return "0" if text == "-0" else text
+
+
+def of_groups(values: Sequence[np.ndarray]) -> str:
+    """
+    :param values: Groups of numbers that have something in common, such as the states of one measurement; what is not a
+        number is left out.
+    :return: The mean of all, and in brackets its standard error from the means of the groups, if there are two or more.
+    """
+    known = [group[np.isfinite(group)] for group in values]
+    means = np.array([group.mean() for group in known if len(group)])
+    if not len(means):
+        return "-"
+    mean = f"{np.concatenate(known).mean():.2f}"
+    return mean if len(means) < 2 else f"{mean} ({means.std(ddof=1) / np.sqrt(len(means)):.2f})"
 
 
 def with_error(values: np.ndarray) -> str:

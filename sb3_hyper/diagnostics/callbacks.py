@@ -13,7 +13,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from sb3_hyper.diagnostics.accuracy import Accuracy, measure_accuracy, measure_bias, summarise
 from sb3_hyper.diagnostics.dynamic_weights import DynamicWeightsCallback
 from sb3_hyper.diagnostics.gradients import halves_are_too_small
-from sb3_hyper.diagnostics.measuring import RolloutCallback, check_positive, last_step_without_training
+from sb3_hyper.diagnostics.measuring import (
+    RolloutCallback,
+    check_positive,
+    has_stored_observations,
+    last_step_without_training,
+)
 
 __all__ = [
     "CriticBiasCallback",
@@ -100,6 +105,9 @@ class GradientAccuracyCallback(RolloutCallback):
 
     def _first_step(self) -> int:
         return last_step_without_training(self.model) if self.states == "replay" else 0
+
+    def _is_possible(self) -> bool:
+        return self.states != "replay" or has_stored_observations(self.model)
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -221,9 +229,11 @@ class GradientNormCallback(BaseCallback):
         self._norms: dict[str, list[th.Tensor]] = {}
         self._sums: dict[str, list[th.Tensor]] = {}
         self._last_log = 0
+        self._watching = False
 
     def _on_training_start(self) -> None:
         self._last_log = self.num_timesteps
+        self._let_go()  # of an earlier training that was interrupted
         for name in ("actor", "critic"):
             network = getattr(self.model.policy, name, None)
             if network is not None:
@@ -232,6 +242,8 @@ class GradientNormCallback(BaseCallback):
 
     def _watch(self, name: str) -> Callable[..., None]:
         def look(optimizer: th.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if not self._watching:
+                return
             # zeros where a step has no gradient: others may have one
             gradients = [
                 th.zeros_like(parameter) if parameter.grad is None else parameter.grad.detach()
@@ -247,14 +259,22 @@ class GradientNormCallback(BaseCallback):
         return look
 
     def _on_rollout_start(self) -> None:
+        self._watching = False  # updates come between rollouts; after an interruption in one, there are none to see
         if self.num_timesteps - self._last_log >= self.log_freq:
             self._log()
 
     def _on_step(self) -> bool:
         return True
 
+    def _on_rollout_end(self) -> None:
+        self._watching = True
+
     def _on_training_end(self) -> None:
         self._log()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._watching = False
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

@@ -11,7 +11,12 @@ from torch import nn
 
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.diagnostics.branches import stack
-from sb3_hyper.diagnostics.measuring import MeasuringCallback, check_positive, last_step_without_training
+from sb3_hyper.diagnostics.measuring import (
+    MeasuringCallback,
+    check_positive,
+    has_stored_observations,
+    last_step_without_training,
+)
 from sb3_hyper.diagnostics.weights import (
     common_bins,
     distance_to_initial,
@@ -84,6 +89,9 @@ class DynamicWeightsCallback(MeasuringCallback):
 
     def _first_step(self) -> int:
         return last_step_without_training(self.model)
+
+    def _is_possible(self) -> bool:
+        return not self.networks or has_stored_observations(self.model)
 
     def _settings(self) -> dict[str, Any]:
         return {"n_states": self.n_states, "n_bins": self.n_bins}

@@ -5,7 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import (
+    VecCheckNan,
+    VecEnv,
+    VecEnvWrapper,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+    VecVideoRecorder,
+)
 
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.diagnostics.branches import stack
@@ -14,6 +23,8 @@ from sb3_hyper.diagnostics.snapshots import layers_of
 
 # Wrappers that change nothing: they watch the training
 WATCHING = ("Monitor", "RepeatableResets", "RecordVideo", "RecordEpisodeStatistics", "HumanRendering", "RenderCollection")
+# Wrappers of vectorized environments that rollouts do without, or repeat; where observations are stacked, that is seen
+KNOWN_AROUND = (VecNormalize, VecMonitor, VecTransposeImage, VecCheckNan, VecVideoRecorder, VecFrameStack)
 NEEDS_RENDERING = "AddRenderObservation"
 
 
@@ -23,9 +34,21 @@ def like_training(env: VecEnv) -> Callable[[], gym.Env]:
     :return: Makes one like it: as it is registered, with its task, and without what only watches it.
     :raises ValueError: If that cannot be told.
     """
-    make_env = _registered(env.get_attr("spec")[0])
+    around: VecEnv = env
+    while isinstance(around, VecEnvWrapper):
+        if not isinstance(around, KNOWN_AROUND):
+            raise ValueError(
+                f"Rollouts would do without {type(around).__name__}, which wraps training's vectorized environment: give "
+                "make_env, a function that makes an environment which does the same"
+            )
+        around = around.venv
+    specs = [_without_watching(spec) for spec in env.get_attr("spec")]
+    if any(repr(spec) != repr(specs[0]) for spec in specs):  # arrays among the arguments do not compare
+        raise ValueError(
+            "Training's environments are made in different ways: give make_env, a function that makes the one to measure in"
+        )
     if not (env.has_attr("sample_tasks") and env.has_attr("task")):
-        return make_env
+        return lambda: gym.make(specs[0])
     tasks = env.get_attr("task")
     if any(task != tasks[0] for task in tasks):
         raise ValueError(
@@ -34,14 +57,14 @@ def like_training(env: VecEnv) -> Callable[[], gym.Env]:
         )
 
     def make_env_with_task() -> gym.Env:
-        made = make_env()
+        made = gym.make(specs[0])
         made.reset(seed=0, options={"task": tasks[0]})
         return made
 
     return make_env_with_task
 
 
-def _registered(spec: Any) -> Callable[[], gym.Env]:
+def _without_watching(spec: Any) -> Any:
     if spec is None:
         raise ValueError("Training's environment is not a registered one: give make_env, a function that makes one like it")
     kept = tuple(wrapper for wrapper in spec.additional_wrappers if wrapper.name not in WATCHING)
@@ -54,8 +77,7 @@ def _registered(spec: Any) -> Callable[[], gym.Env]:
     kwargs = dict(spec.kwargs)
     if not any(wrapper.name == NEEDS_RENDERING for wrapper in kept):
         kwargs.pop("render_mode", None)
-    spec = dataclasses.replace(spec, additional_wrappers=kept, kwargs=kwargs)
-    return lambda: gym.make(spec)
+    return dataclasses.replace(spec, additional_wrappers=kept, kwargs=kwargs)
 
 
 def check_env(make_env: Callable[[], gym.Env], horizon: int | None, agent: Agent) -> int:

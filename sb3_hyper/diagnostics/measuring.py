@@ -56,6 +56,10 @@ class MeasuringCallback(BaseCallback):
     def _prepare(self) -> None:
         """See whether it can be measured, and what that needs."""
 
+    def _is_possible(self) -> bool:
+        """Whether it can be measured now; a measurement that is due waits."""
+        return True
+
     def _on_training_start(self) -> None:
         first_step = self._first_step()
         self._prepare()
@@ -70,7 +74,7 @@ class MeasuringCallback(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # the networks are those that the last train() left
-        if self.num_timesteps >= self._next:
+        if self.num_timesteps >= self._next and self._is_possible():
             self.measure()
             self._next = (self.num_timesteps // self.eval_freq + 1) * self.eval_freq
 
@@ -216,6 +220,14 @@ def check_positive(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
+
+
+def has_stored_observations(model: Any) -> bool:
+    """
+    :param model: An off-policy model.
+    :return: Whether its replay buffer holds any; that of a model that was loaded without it is empty.
+    """
+    return model.replay_buffer is not None and model.replay_buffer.size() > 0
 
 
 def last_step_without_training(model: Any) -> int:

@@ -103,7 +103,8 @@ class ResumableRun(BaseCallback):
     ) -> BaseAlgorithm | None:
         """
         Load the last checkpoint, if there is one. If its files are damaged, or the environment does not repeat its resets,
-        it is removed, and all is as if it had not been tried. Whatever else fails (memory, a package, a disk) may succeed
+        it is removed, and all is as if it had not been tried: an older one takes its place, if a kill has left one. Whatever
+        else fails (memory, a package, a disk) may succeed
         another time: then nothing is touched.
 
         :param algorithm_class: The algorithm.
@@ -116,24 +117,26 @@ class ResumableRun(BaseCallback):
         for rest in self.folder.glob("checkpoint-*.tmp"):
             shutil.rmtree(rest)
         checkpoints = self._checkpoints()
-        if not checkpoints:
-            return None
         random_states = get_random_states()
-        try:
-            return self._load(checkpoints[-1], algorithm_class, env, device)
-        except Unusable as error:
-            warnings.warn(f"{checkpoints[-1]} cannot be used ({error!r}): the run starts from the beginning")
-            shutil.rmtree(checkpoints[-1])
-            for path in self.folder.glob(MONITORS):  # all episodes come again
-                os.truncate(path, _size_of_header(path))
-            set_random_states(random_states)
-            env.seed(seed)
-            return None
-        except Exception as error:
-            raise RuntimeError(
-                f"{checkpoints[-1].resolve()} cannot be loaded now ({error!r}). It was left as it is: the same command tries "
-                "again, and for a run of a study --retry-failed. To start from the beginning, remove it"
-            ) from error
+        while checkpoints:
+            checkpoint = checkpoints.pop()
+            try:
+                return self._load(checkpoint, algorithm_class, env, device)
+            except Unusable as error:
+                start = "an older one" if checkpoints else "the beginning"
+                warnings.warn(f"{checkpoint} cannot be used ({error!r}): the run starts from {start}")
+                shutil.rmtree(checkpoint)
+                set_random_states(random_states)
+                env.seed(seed)
+            except Exception as error:
+                raise RuntimeError(
+                    f"{checkpoint.resolve()} cannot be loaded now ({error!r}). It was left as it is: the same command tries "
+                    "again, and for a run of a study --retry-failed. To start from the beginning, remove it"
+                ) from error
+            if not checkpoints:
+                for path in self.folder.glob(MONITORS):  # all episodes come again
+                    os.truncate(path, _size_of_header(path))
+        return None
 
     def _load(self, folder: Path, algorithm_class: type[BaseAlgorithm], env: VecEnv, device: str) -> BaseAlgorithm:
         state = _read_state(folder)

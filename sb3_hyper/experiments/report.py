@@ -126,9 +126,7 @@ def _pictures(runs: StudyRuns) -> Iterator[Picture]:
 
     started = [variant for variant in study.variants if runs.all(variant)]
     caption = (
-        "Mean return over seeds, and 95 % bootstrap interval where there are several (of two: their range). A curve ends "
-    )
-    caption += (
+        "Mean return over seeds, and 95 % bootstrap interval where there are several (up to 3: their range). A curve ends "
         "where its shortest run ends. Seeds per curve stand in the legend; with different numbers, the range over panels."
     )
     for variants, part in parts(started):

@@ -230,6 +230,7 @@ def _write(path: Path, rows: list[Row]) -> None:
         return row["study"], row["variant"], row["environment"], int(row["seed"]), int(row["step"])
 
     ordered: list[Row] = sorted(rows, key=order)
-    n_episodes = max(len(_returns(row)) for row in rows)
+    returns = {name for row in rows for name, value in row.items() if name.startswith("return_") and value}
+    n_episodes = 1 + max(int(name.removeprefix("return_")) for name in returns)
     names = [*NUMBERS, *(f"return_{episode}" for episode in range(n_episodes)), *ORIGIN]
     write_csv(path, names, ([row.get(name, "") for name in names] for row in ordered))

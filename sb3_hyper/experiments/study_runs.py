@@ -152,28 +152,29 @@ class StudyRuns:
         processor = self.processor
         return [run for run in runs if run.processor == processor and np.isfinite(run.cpu_seconds).all()]
 
-    def at_equal_time(self, variant: str, environment: str) -> list[tuple[Standing, Standing]]:
+    def at_equal_time(self, variant: str, environment: str) -> list[tuple[Standing, Standing] | None]:
         """
         Compare runs with the baseline's when both have had the processor time that the faster one takes in all.
 
         :param variant: Name of a variant.
         :param environment: Id of an environment.
         :return: For each finished run whose time is comparable with that of the baseline's finished run of the same seed how
-            the two stand then. Their scores are means over the same time, that of the last five evaluations of the faster
-            one; a run whose evaluations begin later than that is left out.
+            the two stand then; None, if the slower one has not been evaluated by then. Their scores are means over the same
+            time: that of the last five evaluations of the faster one, or what is left of it after the first of the slower.
         """
         references = {run.seed: run for run in self.finished(self.study.baseline, environment)}
-        pairs = []
+        pairs: list[tuple[Standing, Standing] | None] = []
         for run in self.finished(variant, environment):
             reference = references.get(run.seed)
             # of an interrupted run's several processors nobody knows which did how much
             if reference is None or reference.processor != run.processor or run.processor == "" or " + " in run.processor:
                 continue
-            faster = min(run, reference, key=lambda one: one.cpu_seconds[-1])
+            if not np.isfinite([run.cpu_seconds.sum(), reference.cpu_seconds.sum()]).all():
+                continue
+            faster, slower = sorted((run, reference), key=lambda one: one.cpu_seconds[-1])
             start, end = faster.cpu_seconds[-N_LAST:][[0, -1]]
-            timed = np.isfinite([run.cpu_seconds.sum(), reference.cpu_seconds.sum()]).all()
-            if timed and max(run.cpu_seconds[0], reference.cpu_seconds[0]) <= start:
-                pairs.append((standing(run, start, end), standing(reference, start, end)))
+            start = max(start, slower.cpu_seconds[0])
+            pairs.append((standing(run, start, end), standing(reference, start, end)) if start <= end else None)
         return pairs
 
     def scores(self, score: Score, variant: str, environment: str) -> np.ndarray:

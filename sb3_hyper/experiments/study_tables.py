@@ -60,11 +60,12 @@ def scores(runs: StudyRuns) -> Table:
         )
 
     caption = (
-        f"Final: mean of the last {_n_last(runs)} evaluations. Area: return averaged over "
+        f"Final: mean of the last {_n_last(runs)} evaluations ({_span_of_final(runs)}). Area: return averaged over "
         "the steps from the first evaluation to the last. Both with 95 % bootstrap intervals over seeds, if there are two "
         f"or more ({COVERS}). Highest: the best evaluation of each run, which is what the paper's tables have, mean ± "
         "standard deviation (n - 1); it is biased upwards. Shortfall: how far below their best one so far the evaluations "
-        "lie on average; 0 is steady, be it at the bottom. " + _behind(runs)
+        f"lie on average; 0 is steady, be it at the bottom, and means of {count([runs.study.eval_episodes], 'episode')} "
+        "scatter in steady runs, too. " + _behind(runs)
     )
     header = ("Environment", "Variant", "Seeds", "Final score", "Highest", "Area under the curve", "Shortfall")
     return Table("scores", "Scores", caption, header, list(_rows(runs, row)), n_names=2)
@@ -119,8 +120,11 @@ def equal_time(runs: StudyRuns) -> Table:
     study, rows = runs.study, []
     for environment in study.environments:
         for name, variant in study.variants.items():
-            pairs = runs.at_equal_time(name, environment) if study.times and name != study.baseline else []
+            found = runs.at_equal_time(name, environment) if study.times and name != study.baseline else []
+            pairs = [pair for pair in found if pair is not None]
             if not pairs:
+                if found:
+                    rows.append((environment, variant.label, f"0 of {len(found)}", *[NONE] * 6))
                 continue
             cells = []
             for side in zip(*pairs, strict=True):
@@ -128,12 +132,14 @@ def equal_time(runs: StudyRuns) -> Table:
                 cells += [_steps(steps.mean()), interval(estimate([scores], mean))]
             ahead = [sum(own.score > other.score for own, other in pairs), sum(own.last > other.last for own, other in pairs)]
             cells += [f"{number} of {len(pairs)}" for number in ahead]
-            rows.append((environment, variant.label, str(len(pairs)), *cells))
+            n_pairs = str(len(pairs)) if len(pairs) == len(found) else f"{len(pairs)} of {len(found)}"
+            rows.append((environment, variant.label, n_pairs, *cells))
     label = study.variants[study.baseline].label
     caption = (
         f"Finished runs in pairs, a variant's and that of {label} with the same seed, made on the same kind of processor, "
         "when both have had the processor time that the faster one takes in all: steps by then, and the mean return over the "
-        f"time of the faster one's last {_n_last(runs)} evaluations, the same for both, interpolated linearly. Means over "
+        f"time of the faster one's last {_n_last(runs)} evaluations, or what is left of it after the slower one's first (a "
+        "pair of which there is nothing left is not counted), the same for both, interpolated linearly. Means over "
         f"pairs, with 95 % bootstrap intervals if there are two or more ({COVERS}). Ahead: in how many pairs the variant has "
         "the higher mean, and the higher return at the end of that time."
     )
@@ -205,8 +211,14 @@ def missing(runs: StudyRuns) -> str:
         absent = [environment for environment in runs.bounds() if not runs.finished(name, environment)]
         if absent and runs.finished(name):
             notes.append(f"{variant.label} is not there yet: no finished run on {', '.join(absent)}.")
-    if any(len(task) == 1 for variant in runs.comparable() for task in runs.normalised(final, variant)):
+    numbers_of_seeds = {len(task) for variant in runs.comparable() for task in runs.normalised(final, variant)}
+    if 1 in numbers_of_seeds:
         notes.append("A single seed adds nothing to the width of an interval, which is too narrow then.")
+    if 1 in numbers_of_seeds and len(numbers_of_seeds) > 1:
+        notes.append(
+            "And where there is a single seed the interquartile mean cuts off less of the best scores than where there are "
+            "more: the two are not to be compared."
+        )
     return " ".join(notes).strip()
 
 
@@ -232,6 +244,11 @@ def _rows(runs: StudyRuns, row: Callable[[str, str], tuple[str, ...]]) -> Iterat
 
 def _n_last(runs: StudyRuns) -> int:
     return min(N_LAST, runs.study.steps // runs.study.eval_freq)
+
+
+def _span_of_final(runs: StudyRuns) -> str:
+    study = runs.study
+    return f"{study.steps - (_n_last(runs) - 1) * study.eval_freq:,} to {study.steps:,} steps"
 
 
 def _behind(runs: StudyRuns) -> str:

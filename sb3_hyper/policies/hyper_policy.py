@@ -3,7 +3,7 @@
 import dataclasses
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -119,14 +119,8 @@ class HyperCriticMixin(BasePolicy):
         n_critics = kwargs.get("n_critics", 2)
         if isinstance(n_critics, bool) or not isinstance(n_critics, Integral) or n_critics < 1:
             raise ValueError(f"n_critics must be a whole number of at least 1, got {n_critics!r}")
-        if critic == actor == "mlp" and network_kwargs is not None:
-            warnings.warn(
-                'network_kwargs is for hypernetworks and critics that are measured by them, not for "mlp"', stacklevel=2
-            )
-        if critic != "mlp" and isinstance(net_arch, dict) and net_arch.get("qf", net_arch.get("pi")) != net_arch.get("pi"):
-            warnings.warn(
-                f'net_arch["qf"] is for critic="mlp", and not used by {critic!r}: a list is the actor\'s', stacklevel=2
-            )
+        for message in _unused(critic, actor, net_arch, network_kwargs, kwargs.get("activation_fn", th.nn.ReLU)):
+            warnings.warn(message, stacklevel=2)
         # plain values only before nn.Module.__init__, which the parent calls; it ends with _build()
         self.critic_name = critic
         self.critic_init = critic_init
@@ -247,6 +241,23 @@ class HyperCriticMixin(BasePolicy):
             self._cost_was_checked = True
             if isinstance(self.critic, QNetworkCritic) and self.device.type == "cpu":
                 _warn_if_slow(self.critic, is_hyper(self.critic_name))
+
+
+def _unused(
+    critic: str | QNetworkFactory,
+    actor: str,
+    net_arch: list[int] | dict[str, list[int]] | None,
+    network_kwargs: Mapping[str, Any] | None,
+    activation_fn: type[th.nn.Module],
+) -> Iterator[str]:
+    """What was given and has no effect, in sentences."""
+    if critic == actor == "mlp" and network_kwargs is not None:
+        yield 'network_kwargs is for hypernetworks and critics that are measured by them, not for "mlp"'
+    if critic != "mlp" and isinstance(net_arch, dict) and net_arch.get("qf", net_arch.get("pi")) != net_arch.get("pi"):
+        yield f'net_arch["qf"] is for critic="mlp", and not used by {critic!r}: a list is the actor\'s'
+    others = [f"{role}={name!r}" for role, name in (("critic", critic), ("actor", actor)) if name != "mlp"]
+    if activation_fn is not th.nn.ReLU and others:
+        yield f'activation_fn is for "mlp", and not used by {" and ".join(others)}'
 
 
 def _resolve_learning_rate(given: float | str | None, critic: str | QNetworkFactory, spec: HyperNetworkSpec) -> float | None:

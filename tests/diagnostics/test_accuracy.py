@@ -8,10 +8,18 @@ import pytest
 import torch as th
 from sb3_contrib import TQC, CrossQ
 from stable_baselines3 import DDPG, PPO, SAC, TD3, HerReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecCheckNan,
+    VecEnvWrapper,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+)
 
 from sb3_hyper.diagnostics.accuracy import measure_accuracy, measure_bias, summarise
 from sb3_hyper.diagnostics.agents import Agent
@@ -245,6 +253,53 @@ def test_gradient_norms_are_those_of_the_steps(tmp_path):
     assert len(model.critic.optimizer._optimizer_step_pre_hooks) == 1
 
 
+def test_gradients_are_let_go_after_an_interruption():
+    class Interrupt(BaseCallback):
+        def _on_step(self):
+            if self.num_timesteps == 25:
+                raise KeyboardInterrupt
+            return True
+
+    model = MODELS["stock SAC"](make_vec_env("Pendulum-v1", seed=0))
+    callback = GradientNormCallback(log_freq=1000)
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(40, [callback, Interrupt()])
+    n_seen = len(callback._norms["critic"])
+    assert n_seen > 0
+    model.learn(40)
+    assert len(callback._norms["critic"]) == n_seen
+    model.learn(40, callback)
+    assert not model.critic.optimizer._optimizer_step_pre_hooks
+
+
+class Tenfold(VecEnvWrapper):
+    def reset(self):
+        return self.venv.reset()
+
+    def step_wait(self):
+        observations, rewards, *rest = self.venv.step_wait()
+        return observations, 10 * rewards, *rest
+
+
+def test_what_wraps_the_vectorized_environment_is_not_passed_over():
+    with pytest.raises(ValueError, match="Rollouts would do without Tenfold"):
+        MODELS["stock TD3"](Tenfold(make_vec_env("Pendulum-v1"))).learn(5, CriticBiasCallback(horizon=5))
+    callback = CriticBiasCallback(lambda: gym.make("Pendulum-v1"), horizon=5, n_states=2)
+    MODELS["stock TD3"](Tenfold(make_vec_env("Pendulum-v1"))).learn(5, callback)
+    known = VecMonitor(VecCheckNan(VecNormalize(DummyVecEnv([lambda: gym.make("Pendulum-v1")]))))
+    MODELS["stock TD3"](known).learn(5, CriticBiasCallback(horizon=5, n_states=2))
+
+
+def test_environments_made_in_different_ways_are_not_taken_for_one():
+    def pendulum(wrapper=lambda env: env, **kwargs):
+        return lambda: wrapper(gym.make("Pendulum-v1", **kwargs))
+
+    with pytest.raises(ValueError, match="environments are made in different ways: give make_env"):
+        MODELS["stock TD3"](DummyVecEnv([pendulum(g=10.0), pendulum(g=1.0)])).learn(5, CriticBiasCallback(horizon=5))
+    watched = [pendulum(gym.wrappers.RecordEpisodeStatistics), pendulum()]
+    MODELS["stock TD3"](DummyVecEnv(watched)).learn(5, CriticBiasCallback(horizon=5, n_states=2))
+
+
 class Halving(gym.RewardWrapper):
     def reward(self, reward):
         return reward / 2
@@ -315,6 +370,19 @@ def test_states_of_the_replay_buffer():
     stored = model.replay_buffer.observations[:40, 0]
     for observation in callback.agent.stored_observations(50, np.random.default_rng(0)):
         assert any(np.array_equal(observation, row) for row in stored)
+
+
+def test_a_model_without_its_replay_buffer_is_measured_when_it_has_one(tmp_path):
+    kwargs = {"learning_starts": 20, "batch_size": 8, "policy_kwargs": {"preset": "slim"}}
+    TD3("HyperPolicy", make_vec_env(Point), **kwargs).learn(30).save(tmp_path / "model")
+    model = TD3.load(tmp_path / "model", env=make_vec_env(Point))
+    callbacks = [
+        DynamicWeightsCallback(20),
+        GradientAccuracyCallback(Point, 20, states="replay", horizon=4, n_states=2, n_actions=8),
+    ]
+    model.learn(15, callbacks, reset_num_timesteps=False)
+    for callback in callbacks:
+        assert callback.records.columns()["timesteps"].tolist() == [31, 40]
 
 
 def test_states_of_the_replay_buffer_need_an_environment_that_goes_there():
@@ -634,6 +702,7 @@ def test_parameters_may_have_a_gradient_in_some_steps_only():
     look, optimizer = callback._watch("critic"), th.optim.SGD([one, other], 0.1)
     for gradients in ((th.ones(2), None), (th.ones(2), th.ones(3)), (None, th.ones(3))):
         one.grad, other.grad = gradients
+        callback.on_rollout_end()
         look(optimizer, (), {})
     np.testing.assert_allclose(callback._norms["critic"], np.sqrt([2, 5, 3]), rtol=1e-6)
     assert [total.tolist() for total in callback._sums["critic"]] == [[2, 2], [2, 2, 2]]

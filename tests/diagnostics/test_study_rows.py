@@ -20,6 +20,12 @@ def write(folder, seed, steps):
     for step in steps:
         values = {name: np.full(2, float(step)) for name in gradient_accuracy.PER_STATE}
         records.add(step, **values, env_steps=1, seconds=1.0)
+    complete(folder / "mlp" / "Hopper-v5" / f"seed-{seed}")
+
+
+def complete(folder):
+    (folder / "td3" / "Hopper-v5_1").mkdir(parents=True, exist_ok=True)
+    (folder / "td3" / "Hopper-v5_1" / "complete").touch()
 
 
 def test_the_rows_of_a_rerun_replace_all_older_ones_of_that_run(folder):
@@ -40,6 +46,14 @@ def test_rows_of_runs_that_are_not_in_the_folder_stay(folder, tmp_path):
     assert gradient_accuracy.collect(tmp_path / "elsewhere") == 4
 
 
+def test_runs_that_have_not_finished_are_not_collected(folder):
+    write(folder, 0, [0])
+    write(folder, 1, [0])
+    (folder / "mlp" / "Hopper-v5" / "seed-1" / "td3" / "Hopper-v5_1" / "complete").unlink()
+    assert gradient_accuracy.collect(folder) == 2
+    assert {row["seed"] for row in rows.read(gradient_accuracy.RESULTS)} == {"0"}
+
+
 def test_distances_of_generated_weights_to_those_of_mlp_small(tmp_path, monkeypatch):
     monkeypatch.setattr(dynamic_weights, "RESULTS", tmp_path / "rows.csv")
     rng = np.random.default_rng(0)
@@ -56,6 +70,7 @@ def test_distances_of_generated_weights_to_those_of_mlp_small(tmp_path, monkeypa
             records.add(
                 step, **stored, **{f"{dynamic_weights.NETWORK}.0.{n}": v for n, v in (("counts", counts), ("bins", bins))}
             )
+        complete(tmp_path / variant / "Hopper-v5" / "seed-0")
     assert dynamic_weights.collect(tmp_path) == 4
     found = dynamic_weights.distances(dynamic_weights.histograms())
     for step in (1, 2):
@@ -88,6 +103,25 @@ def test_models_of_complete_runs_are_measured_once(tmp_path, monkeypatch):
     final_gradients.main()
 
 
+def test_rows_that_come_while_a_model_is_measured_are_kept(tmp_path, monkeypatch):
+    folder = tmp_path / "mlp" / "Hopper-v5" / "seed-1" / "td3" / "Hopper-v5_1"
+    folder.mkdir(parents=True)
+    (folder / "complete").touch()
+    (folder / "Hopper-v5.zip").touch()
+    other = dict(zip(rows.RUN, ("mlp", "Hopper-v5", "0"), strict=True)) | {"model": "0"}
+
+    def measure(model, environment, samples):
+        rows.write(tmp_path / "rows.csv", [*rows.read(tmp_path / "rows.csv"), other | {"samples": samples}])
+        return [{"samples": samples}]
+
+    monkeypatch.setattr(final_gradients, "RESULTS", tmp_path / "rows.csv")
+    monkeypatch.setattr(final_gradients, "measure", measure)
+    monkeypatch.setattr("sys.argv", ["final_gradients", str(tmp_path)])
+    final_gradients.main()
+    found = [(row["seed"], row["samples"]) for row in rows.read(tmp_path / "rows.csv")]
+    assert sorted(found) == [(seed, samples) for seed in "01" for samples in ("near", "paper")]
+
+
 def test_rows_of_other_columns_are_refused(tmp_path):
     rows.write(tmp_path / "rows.csv", [{"a": "1", "b": "2"}, {"b": "3", "a": "4"}])
     assert rows.read(tmp_path / "rows.csv") == [{"a": "1", "b": "2"}, {"a": "4", "b": "3"}]
@@ -100,6 +134,13 @@ def test_numbers_with_and_without_an_error():
     assert rows.with_error(np.array([1.0, np.nan, 3.0])) == "2.00 (1.00)"
     assert rows.with_error(np.array([1.0, np.nan])) == "1.00"
     assert rows.with_error(np.array([np.nan])) == "-"
+
+
+def test_numbers_of_groups_are_as_uncertain_as_the_means_of_the_groups():
+    groups = [np.array([0.0, 2.0]), np.array([np.nan, 4.0]), np.array([np.nan, np.nan])]
+    assert rows.of_groups(groups) == "2.00 (1.50)"  # means 1 and 4
+    assert rows.of_groups(groups[:1]) == "1.00"
+    assert rows.of_groups(groups[2:]) == "-"
 
 
 @pytest.mark.parametrize(("n_weights", "n_generated", "apart"), [(23 * 256, 100 * 6 * 128, 1), (256, 100 * 256, 5)])

@@ -1,6 +1,7 @@
 """A run that is interrupted and resumed ends as one that is not."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -163,6 +164,20 @@ def test_a_checkpoint_that_is_damaged_starts_again(tmp_path, name, damage):
     assert monitor.read_text() == '#{"t_start": 0.0}\nr,l,t\n'  # its episodes come again
     assert start == 0
     assert model.num_timesteps == TOTAL
+
+
+def test_an_older_checkpoint_takes_the_place_of_one_that_is_damaged(tmp_path):
+    """A kill has come before it was removed."""
+    run(tmp_path, PointEnv, kill_at=233)
+    (older,) = tmp_path.glob("checkpoint-*")
+    shutil.copytree(older, tmp_path / "kept")
+    run(tmp_path, PointEnv, kill_at=333)
+    (newer,) = tmp_path.glob("checkpoint-*")
+    (tmp_path / "kept").rename(older)
+    (newer / "model.zip").unlink()
+    with pytest.warns(UserWarning, match=f"{newer.name} cannot be used .* starts from an older one"):
+        start, model = run(tmp_path, PointEnv)
+    assert (start, model.num_timesteps) == (200, TOTAL)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_numbers_of_a_study_that_can_be_compared(report):
 def test_every_caption_of_results_tells_the_seeds(report):
     captions = [" ".join(text.split()) for text in report(both_everywhere()).captions]
     results = [text for text in captions if not text.startswith(("Settings", "Versions", "Normalisation"))]
-    assert len(results) == 9
+    assert len(results) == 10
     assert all("seed" in text for text in results)
 
 

@@ -423,6 +423,20 @@ def test_adaptation_returns_are_those_of_the_tasks_and_later_episodes_know_more(
     assert (model.policy.belief.variance == 1).all()
 
 
+def test_what_was_inferred_is_forgotten_by_training():
+    """It came from an older encoder."""
+    model = make(n_envs=2)
+    model.learn(ITERATION)
+    env = make_vec_env("PointGoal-v0", 2)
+    reset_to_tasks(env, model.tasks.test[:2])
+    model.adapt(env, n_episodes=1)
+    model.learn(ITERATION, reset_num_timesteps=False)
+    assert model.policy.belief.mean.shape == (1, model.policy.latent_dim)
+    assert (model.policy.belief.variance == 1).all()
+    assert model.predict(env.reset()[0])[0].shape == (2,)
+    assert model.predict(env.reset())[0].shape == (2, 2)
+
+
 def test_adaptation_infers_from_exactly_the_transitions_of_the_episodes():
     model = make(n_envs=1)
     env = make_vec_env("PointGoal-v0", 2)

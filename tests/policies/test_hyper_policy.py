@@ -80,6 +80,11 @@ def test_net_arch_is_the_actors(env, algorithm):
     ("policy_kwargs", "message"),
     [
         ({"critic": "sa_hyper", "net_arch": {"pi": [7], "qf": [9]}}, 'net_arch."qf".*is for critic="mlp", .*\'sa_hyper\''),
+        ({"critic": "sa_hyper", "activation_fn": th.nn.Tanh}, "activation_fn is for .* not used by critic='sa_hyper'"),
+        (
+            {"critic": "mlp", "actor": "hyper", "context_slice": (0, 1), "activation_fn": th.nn.Tanh},
+            "activation_fn is for .* not used by actor='hyper'",
+        ),
         ({"critic": "mlp", "network_kwargs": {"widths": [16]}}, 'network_kwargs is for hypernetworks .* not for "mlp"'),
     ],
 )

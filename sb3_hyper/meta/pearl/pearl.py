@@ -22,7 +22,7 @@ from sb3_hyper.meta.learner import TaskLearner, refuse_less
 from sb3_hyper.meta.pearl.adaptation import adapt
 from sb3_hyper.meta.pearl.buffers import TaskBatch, TaskReplayBuffer
 from sb3_hyper.meta.pearl.collection import collect
-from sb3_hyper.meta.pearl.encoder import Belief
+from sb3_hyper.meta.pearl.encoder import Belief, prior
 from sb3_hyper.meta.pearl.policies import HyperPEARLPolicy, PEARLPolicy
 from sb3_hyper.policies.critics import frozen
 from sb3_hyper.tasks.interface import TaskSet
@@ -319,6 +319,7 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
         """
         policy, encoder = self.policy, self.policy.encoder
         policy.set_training_mode(True)
+        policy.set_belief(prior(1, policy.latent_dim, self.device))  # what there was came from an older encoder
         optimizers = policy.optimizers
         self._update_learning_rate(list(optimizers.values()))
         sums: dict[str, th.Tensor] = {}
