@@ -141,7 +141,7 @@ def replicate(study: Study) -> str:
         ],
         **{
             name: [f"python -m benchmarks.final_values {name} logs/studies/{name}"]
-            for name in ("critics-100k", "sac-100k", "slim-search")
+            for name in ("critics-100k", "paper-preset", "sac-100k", "slim-search")
         },
         "dynamic-weights": ["python -m benchmarks.dynamic_weights collect logs/studies/dynamic-weights"],
     }

@@ -229,7 +229,6 @@ class GradientNormCallback(BaseCallback):
         self._norms: dict[str, list[th.Tensor]] = {}
         self._sums: dict[str, list[th.Tensor]] = {}
         self._last_log = 0
-        self._watching = False
 
     def _on_training_start(self) -> None:
         self._last_log = self.num_timesteps
@@ -242,7 +241,7 @@ class GradientNormCallback(BaseCallback):
 
     def _watch(self, name: str) -> Callable[..., None]:
         def look(optimizer: th.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if not self._watching:
+            if self.num_timesteps != self.model.num_timesteps:  # a later training, after one that was interrupted
                 return
             # zeros where a step has no gradient: others may have one
             gradients = [
@@ -259,22 +258,17 @@ class GradientNormCallback(BaseCallback):
         return look
 
     def _on_rollout_start(self) -> None:
-        self._watching = False  # updates come between rollouts; after an interruption in one, there are none to see
         if self.num_timesteps - self._last_log >= self.log_freq:
             self._log()
 
     def _on_step(self) -> bool:
         return True
 
-    def _on_rollout_end(self) -> None:
-        self._watching = True
-
     def _on_training_end(self) -> None:
         self._log()
         self._let_go()
 
     def _let_go(self) -> None:
-        self._watching = False
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

@@ -1,14 +1,18 @@
 """Environments to measure in: made like training's, and checked before anything is measured in them."""
 
 import dataclasses
+import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from stable_baselines3.common.vec_env import (
     VecCheckNan,
     VecEnv,
     VecEnvWrapper,
+    VecExtractDictObs,
     VecFrameStack,
     VecMonitor,
     VecNormalize,
@@ -23,8 +27,16 @@ from sb3_hyper.diagnostics.snapshots import layers_of
 
 # Wrappers that change nothing: they watch the training
 WATCHING = ("Monitor", "RepeatableResets", "RecordVideo", "RecordEpisodeStatistics", "HumanRendering", "RenderCollection")
-# Wrappers of vectorized environments that rollouts do without, or repeat; where observations are stacked, that is seen
-KNOWN_AROUND = (VecNormalize, VecMonitor, VecTransposeImage, VecCheckNan, VecVideoRecorder, VecFrameStack)
+# Wrappers of vectorized environments that rollouts do without, or repeat, or whose absence the shape of observations shows
+KNOWN_AROUND = (
+    VecNormalize,
+    VecMonitor,
+    VecTransposeImage,
+    VecCheckNan,
+    VecVideoRecorder,
+    VecFrameStack,
+    VecExtractDictObs,
+)
 NEEDS_RENDERING = "AddRenderObservation"
 
 
@@ -43,7 +55,7 @@ def like_training(env: VecEnv) -> Callable[[], gym.Env]:
             )
         around = around.venv
     specs = [_without_watching(spec) for spec in env.get_attr("spec")]
-    if any(repr(spec) != repr(specs[0]) for spec in specs):  # arrays among the arguments do not compare
+    if len({_written_out(spec) for spec in specs}) > 1:
         raise ValueError(
             "Training's environments are made in different ways: give make_env, a function that makes the one to measure in"
         )
@@ -62,6 +74,12 @@ def like_training(env: VecEnv) -> Callable[[], gym.Env]:
         return made
 
     return make_env_with_task
+
+
+def _written_out(spec: Any) -> str:
+    """The same for copies: neither arrays nor functions among the arguments compare."""
+    with np.printoptions(threshold=sys.maxsize):
+        return re.sub(r" at 0x[0-9a-f]+", "", repr(spec))
 
 
 def _without_watching(spec: Any) -> Any:

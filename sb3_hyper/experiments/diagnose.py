@@ -89,6 +89,8 @@ def load_agent(
         env: VecEnv = DummyVecEnv([make_env])
     except gym.error.Error as error:
         raise ValueError(f"There is no environment {env_id}: {_one_line(error)}") from error
+    except Exception as error:  # whatever an environment or a wrapper says to its arguments
+        raise ValueError(f"{env_id} cannot be made: {_one_line(error)}") from error
     if normalization is not None:
         try:
             env = VecNormalize.load(str(normalization), env)

@@ -55,7 +55,7 @@ def class_by_name(name: Any) -> Any:
     :raises AttributeError: If it has no such class.
     """
     module, _, attribute = str(name).rpartition(".")
-    if not module:
+    if not module or module.startswith("."):
         raise ImportError("no module is named")
     return getattr(importlib.import_module(module), attribute)
 
@@ -65,16 +65,20 @@ def named_classes(role: str, entries: Any) -> list[tuple[Any, dict[str, Any]]]:
     :param role: What they are in rl-zoo3's files: ``"callback"``, ``"env_wrapper"``, ...
     :param entries: Classes as they are named there: a class with its module, ``{class: arguments}``, or a list of these.
     :return: The classes and their arguments.
-    :raises ValueError: If there is no such class.
+    :raises ValueError: If there is no such class, or an entry is none of these.
     """
     classes = []
     for entry in entries if isinstance(entries, list) else [] if entries is None else [entries]:
-        named = entry if isinstance(entry, dict) else {entry: None}
-        for name, kwargs in named.items():
-            try:
-                classes.append((class_by_name(name), kwargs or {}))
-            except (ImportError, AttributeError) as error:
-                raise ValueError(f"there is no {role} {name!r}: a class with its module ({error})") from error
+        name, kwargs = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (entry, None)
+        if not isinstance(name, str) or not isinstance(kwargs, dict | None):
+            raise ValueError(f"{role}: {entry!r} is neither a class with its module nor {{class: arguments}}")
+        try:
+            named = class_by_name(name)
+        except Exception as error:  # whatever a module does when it is imported
+            raise ValueError(f"there is no {role} {name!r}: a class with its module ({error})") from error
+        if not callable(named):
+            raise ValueError(f"{role} {name!r} is a {type(named).__name__}, not a class")
+        classes.append((named, kwargs or {}))
     return classes
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -28,6 +29,8 @@ OF_THE_ZOO = (
     "noise_type",
     "noise_std",
 )
+# and what it gives to algorithms itself
+GIVEN_BY_THE_ZOO = {"env", "seed", "verbose", "device", "tensorboard_log"}
 
 
 def check_study(study: Study) -> None:
@@ -53,12 +56,7 @@ def check_study(study: Study) -> None:
             settings = variant.settings(environment)
             try:
                 check_policy(variant.algo, settings["policy"], settings.get("policy_kwargs"))
-                hint = f" And rl-zoo3 takes {', '.join(OF_THE_ZOO)}."
-                refuse_unknown(ALGORITHMS[variant.algo], settings.keys() - set(OF_THE_ZOO), hint)
-                for role in ("callback", "env_wrapper", "vec_env_wrapper"):
-                    for cls, kwargs in named_classes(role, settings.get(role)):
-                        if _is_ours(cls):
-                            refuse_unknown(cls, kwargs)
+                check_hyperparams(variant.algo, settings)
             except ValueError as error:
                 raise StudyError(f"study {study.name}: variant {name} on {environment}: {error}") from error
 
@@ -73,6 +71,22 @@ def untrained(study: Study) -> list[str]:
         for name, variant in study.variants.items()
     }
     return [name for name, start in starts.items() if start >= study.steps]
+
+
+def check_hyperparams(algo: str, settings: Mapping[str, Any]) -> None:
+    """
+    :param algo: rl-zoo3's name of an algorithm.
+    :param settings: Its hyperparameters, as in rl-zoo3's files.
+    :raises ValueError: If neither the algorithm nor rl-zoo3 takes one of them, or there is no callback or wrapper of a name.
+    """
+    if given := sorted(settings.keys() & GIVEN_BY_THE_ZOO):
+        raise ValueError(f"{', '.join(given)}: not hyperparameters, rl-zoo3 gives them to the algorithm itself")
+    hint = f" And rl-zoo3 takes {', '.join(OF_THE_ZOO)}."
+    refuse_unknown(ALGORITHMS[algo], settings.keys() - set(OF_THE_ZOO), hint)
+    for role in ("callback", "env_wrapper", "vec_env_wrapper"):
+        for named, kwargs in named_classes(role, settings.get(role)):
+            if isinstance(named, type) and _is_ours(named):
+                refuse_unknown(named, kwargs)
 
 
 def check_policy(algo: str, name: Any, kwargs: Any) -> None:

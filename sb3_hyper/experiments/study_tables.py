@@ -247,8 +247,9 @@ def _n_last(runs: StudyRuns) -> int:
 
 
 def _span_of_final(runs: StudyRuns) -> str:
-    study = runs.study
-    return f"{study.steps - (_n_last(runs) - 1) * study.eval_freq:,} to {study.steps:,} steps"
+    freq = runs.study.eval_freq
+    last = runs.study.steps // freq
+    return f"{(last - _n_last(runs) + 1) * freq:,} to {last * freq:,} steps"
 
 
 def _behind(runs: StudyRuns) -> str:

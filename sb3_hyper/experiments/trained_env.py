@@ -2,20 +2,26 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import yaml
 
+from sb3_hyper.diagnostics.environments import KNOWN_AROUND
 from sb3_hyper.experiments.hyperparams import named_classes
 
-NOT_REPEATED = ("vec_env_wrapper", "frame_stack")  # they wrap several environments at once
-
+OF_ENVIRONMENTS = ("env_kwargs", "env_wrapper", "vec_env_wrapper", "frame_stack")
 PYTHON = "tag:yaml.org,2002:python/"
 
 
+class PythonObject(NamedTuple):
+    """Stands where a file has a Python object, which is not made."""
+
+    tag: str
+
+
 class PlainValues(yaml.SafeLoader):
-    """Reads YAML with Python objects in it, and makes none: ordered mappings are mappings, others are nothing."""
+    """Reads YAML with Python objects in it, and makes none: ordered mappings are mappings."""
 
 
 def _construct_python(loader: PlainValues, tag: str, node: yaml.Node) -> Any:
@@ -23,7 +29,7 @@ def _construct_python(loader: PlainValues, tag: str, node: yaml.Node) -> Any:
         return dict(*loader.construct_sequence(node, deep=True))
     if isinstance(node, yaml.SequenceNode) and tag == "tuple":
         return tuple(loader.construct_sequence(node, deep=True))
-    return None
+    return PythonObject(tag)
 
 
 PlainValues.add_multi_constructor(PYTHON, _construct_python)
@@ -44,16 +50,25 @@ def trained_env(model: Path, env_id: str) -> tuple[Callable[[], gym.Env], str]:
     :param env_id: Id of its environment.
     :return: What makes that environment, and what it does so with: ``env_kwargs`` and ``env_wrapper`` of the run, if
         rl-zoo3's files are there and have them.
-    :raises ValueError: If a file cannot be read, or the run had wrappers that cannot be repeated here.
+    :raises ValueError: If a file cannot be read, or the run had something that cannot be repeated here.
     """
     folder = zoo_folder(model, env_id)
-    hyperparams = _read(folder / "config.yml")
-    if unknown := [name for name in NOT_REPEATED if hyperparams.get(name)]:
-        raise ValueError(
-            f"{model} was trained with {' and '.join(unknown)} ({folder / 'config.yml'}), which cannot be repeated here"
-        )
-    kwargs = {**(hyperparams.get("env_kwargs") or {}), **(_read(folder / "args.yml").get("env_kwargs") or {})}
-    wrappers = named_classes("env_wrapper", hyperparams.get("env_wrapper"))
+    parts = {name: part for name, part in _read(folder / "config.yml").items() if name in OF_ENVIRONMENTS and part}
+    kwargs = parts.get("env_kwargs") or _read(folder / "args.yml").get("env_kwargs") or {}
+    try:
+        if not isinstance(kwargs, dict) or _has_objects([kwargs, parts]):
+            raise ValueError("other values than plain ones")
+        if parts.get("frame_stack", 1) != 1:
+            raise ValueError("frame_stack")
+        for wrapper, _ in named_classes("vec_env_wrapper", parts.get("vec_env_wrapper")):
+            if not issubclass(wrapper, KNOWN_AROUND):
+                raise ValueError(f"vec_env_wrapper {wrapper.__name__}")
+        wrappers = named_classes("env_wrapper", parts.get("env_wrapper"))
+        for wrapper, _ in wrappers:
+            if not (isinstance(wrapper, type) and issubclass(wrapper, gym.Wrapper)):
+                raise ValueError(f"env_wrapper {wrapper.__name__}, which is no gymnasium.Wrapper")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{model} was trained in an environment that cannot be repeated here ({folder}): {error}") from error
 
     def make_env() -> gym.Env:
         env = gym.make(env_id, **kwargs)
@@ -61,8 +76,14 @@ def trained_env(model: Path, env_id: str) -> tuple[Callable[[], gym.Env], str]:
             env = wrapper(env, **its_kwargs)
         return env
 
-    parts = {"env_kwargs": kwargs, "env_wrapper": hyperparams.get("env_wrapper")}
-    return make_env, ", ".join(f"{name} {part}" for name, part in parts.items() if part)
+    told = {"env_kwargs": kwargs, "env_wrapper": parts.get("env_wrapper")}
+    return make_env, ", ".join(f"{name} {part}" for name, part in told.items() if part)
+
+
+def _has_objects(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_objects, (*value.keys(), *value.values())))
+    return isinstance(value, PythonObject) or (isinstance(value, list | tuple) and any(map(_has_objects, value)))
 
 
 def _read(file: Path) -> dict[str, Any]:

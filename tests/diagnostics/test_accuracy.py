@@ -1,6 +1,7 @@
 """How accurate a critic is, where that is known."""
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch as th
 from sb3_contrib import TQC, CrossQ
 from stable_baselines3 import DDPG, PPO, SAC, TD3, HerReplayBuffer
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import ConvertCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.logger import configure
@@ -253,22 +254,33 @@ def test_gradient_norms_are_those_of_the_steps(tmp_path):
     assert len(model.critic.optimizer._optimizer_step_pre_hooks) == 1
 
 
-def test_gradients_are_let_go_after_an_interruption():
-    class Interrupt(BaseCallback):
-        def _on_step(self):
-            if self.num_timesteps == 25:
-                raise KeyboardInterrupt
-            return True
-
+def test_gradients_are_let_go_after_an_interruption(monkeypatch):
     model = MODELS["stock SAC"](make_vec_env("Pendulum-v1", seed=0))
     callback = GradientNormCallback(log_freq=1000)
-    with pytest.raises(KeyboardInterrupt):
-        model.learn(40, [callback, Interrupt()])
-    n_seen = len(callback._norms["critic"])
-    assert n_seen > 0
-    model.learn(40)
-    assert len(callback._norms["critic"]) == n_seen
-    model.learn(40, callback)
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    def seen():
+        return len(callback._norms["critic"])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model.actor.optimizer, "step", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            model.learn(40, callback)
+    assert seen() > 0
+    n_seen = seen()
+    model.learn(40, reset_num_timesteps=False)
+    assert seen() == n_seen
+
+    numbers = []
+
+    def count(*_):
+        numbers.append((seen(), len(model.critic.optimizer._optimizer_step_pre_hooks)))
+        return True
+
+    model.learn(3, [callback, ConvertCallback(count)])
+    assert numbers == [(0, 1), (0, 1), (0, 1)]  # learning starts later, and there is one hook
     assert not model.critic.optimizer._optimizer_step_pre_hooks
 
 
@@ -290,12 +302,25 @@ def test_what_wraps_the_vectorized_environment_is_not_passed_over():
     MODELS["stock TD3"](known).learn(5, CriticBiasCallback(horizon=5, n_states=2))
 
 
+class Configured(PointEnv):
+    def __init__(self, array):
+        super().__init__()
+        self.spec = gym.envs.registration.EnvSpec("Configured-v0", "none", kwargs={"array": array, "made": object()})
+
+
 def test_environments_made_in_different_ways_are_not_taken_for_one():
     def pendulum(wrapper=lambda env: env, **kwargs):
         return lambda: wrapper(gym.make("Pendulum-v1", **kwargs))
 
     with pytest.raises(ValueError, match="environments are made in different ways: give make_env"):
         MODELS["stock TD3"](DummyVecEnv([pendulum(g=10.0), pendulum(g=1.0)])).learn(5, CriticBiasCallback(horizon=5))
+    other = np.zeros(5000)
+    other[2500] = 1
+    with pytest.raises(ValueError, match="environments are made in different ways: give make_env"):
+        like_training(DummyVecEnv([lambda array=array: Configured(array) for array in (np.zeros(5000), other)]))
+    like_training(DummyVecEnv([lambda: Configured(np.zeros(5000)), lambda: Configured(np.zeros(5000))]))
+    halved = [pendulum(lambda env: gym.wrappers.TransformReward(env, lambda reward: reward / 2)) for _ in range(2)]
+    MODELS["stock TD3"](DummyVecEnv(halved)).learn(5, CriticBiasCallback(horizon=5, n_states=2))
     watched = [pendulum(gym.wrappers.RecordEpisodeStatistics), pendulum()]
     MODELS["stock TD3"](DummyVecEnv(watched)).learn(5, CriticBiasCallback(horizon=5, n_states=2))
 
@@ -698,11 +723,11 @@ def test_a_critic_that_reads_a_latent_variable_is_refused():
 def test_parameters_may_have_a_gradient_in_some_steps_only():
     one, other = th.nn.Parameter(th.ones(2)), th.nn.Parameter(th.ones(3))
     callback = GradientNormCallback()
+    callback.model = SimpleNamespace(num_timesteps=0)
     callback._norms["critic"], callback._sums["critic"] = [], []
     look, optimizer = callback._watch("critic"), th.optim.SGD([one, other], 0.1)
     for gradients in ((th.ones(2), None), (th.ones(2), th.ones(3)), (None, th.ones(3))):
         one.grad, other.grad = gradients
-        callback.on_rollout_end()
         look(optimizer, (), {})
     np.testing.assert_allclose(callback._norms["critic"], np.sqrt([2, 5, 3]), rtol=1e-6)
     assert [total.tolist() for total in callback._sums["critic"]] == [[2, 2], [2, 2, 2]]

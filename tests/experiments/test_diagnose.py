@@ -1,5 +1,6 @@
 """``sb3-hyper diagnose`` on saved models."""
 
+import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import ClassVar
@@ -206,8 +207,8 @@ def zoo_run(tmp_path, config, args):
     ("config", "args", "told"),
     [
         ({"env_kwargs": {"g": 9.0}}, {"env_kwargs": None}, "env_kwargs {'g': 9.0}"),
-        ({"env_kwargs": {"g": 9.0}}, {"env_kwargs": OrderedDict(g=2.0)}, "env_kwargs {'g': 2.0}"),
-        ({"env_kwargs": OrderedDict(g=2.0)}, {}, "env_kwargs {'g': 2.0}"),
+        ({"gamma": 0.9}, {"env_kwargs": OrderedDict(g=2.0)}, "env_kwargs {'g': 2.0}"),
+        ({"env_kwargs": OrderedDict(g=2.0), "frame_stack": 1}, {}, "env_kwargs {'g': 2.0}"),
         (
             {"env_wrapper": [{f"{__name__}.Weak": {"share": 0.1}}]},
             {},
@@ -228,18 +229,40 @@ def test_the_environment_is_that_of_training(tmp_path, capsys, config, args, tol
     assert not np.allclose(own["policy_return"], plain["policy_return"], rtol=1e-3)
 
 
-def test_an_environment_that_cannot_be_made_as_in_training_is_refused(tmp_path, capsys):
-    assert "trained with frame_stack" in said(capsys, zoo_run(tmp_path, {"frame_stack": 4}, {}), "--env", "Pendulum-v1")
-    path = zoo_run(tmp_path / "2", {"env_wrapper": "nowhere.Wrapper"}, {})
-    assert "there is no env_wrapper 'nowhere.Wrapper'" in said(capsys, path, "--env", "Pendulum-v1")
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"frame_stack": 4}, "cannot be repeated here .*: frame_stack"),
+        (
+            {"vec_env_wrapper": "stable_baselines3.common.vec_env.VecEnvWrapper"},
+            "cannot be repeated .*: vec_env_wrapper VecEnv",
+        ),
+        ({"env_wrapper": "nowhere.Wrapper"}, "there is no env_wrapper 'nowhere.Wrapper'"),
+        ({"env_wrapper": [["a.b"]]}, "env_wrapper: .* is neither a class"),
+        ({"env_wrapper": Weak}, "other values than plain ones"),
+        ({"env_kwargs": {"g": np.float64(3)}}, "other values than plain ones"),
+        ({"env_kwargs": [1]}, "other values than plain ones"),
+        ({"env_wrapper": "os.mkdir"}, "env_wrapper mkdir, which is no gymnasium.Wrapper"),
+        ({"env_kwargs": {"gravity": 3.0}}, "Pendulum-v1 cannot be made: .*gravity"),
+        ({"env_wrapper": f"{__name__}.Weak"}, "Pendulum-v1 cannot be made: .*share"),
+    ],
+)
+def test_an_environment_that_cannot_be_made_as_in_training_is_refused(tmp_path, capsys, config, message):
+    text = said(capsys, zoo_run(tmp_path, config, {"env": "Pendulum-v1"}), "--env", "Pendulum-v1")
+    assert re.search(message, text), text
+
+
+def test_wrappers_that_only_watch_are_no_obstacle(tmp_path, capsys):
+    path = zoo_run(tmp_path, {"vec_env_wrapper": "stable_baselines3.common.vec_env.VecMonitor"}, {})
+    assert main(["diagnose", str(path), "--env", "Pendulum-v1", *FEW]) == 0
 
 
 def test_files_of_a_run_are_read_and_not_carried_out(tmp_path):
     path = zoo_run(tmp_path, {"gamma": 0.9}, {"algo": "td3"})
     trap = tmp_path / "trap"
     text = f"!!python/object/apply:os.mkdir ['{trap}']"
-    (path.parent / "Pendulum-v1" / "args.yml").write_text(f"env: {text}\nenv_kwargs: {{g: 3.0}}\n", encoding="utf-8")
-    make_env, how = trained_env(path, "Pendulum-v1")
-    assert make_env().unwrapped.g == 3
-    assert how == "env_kwargs {'g': 3.0}"
+    plain = "env_kwargs: {g: 3.0, render_mode: !!python/tuple [a, b]}"
+    (path.parent / "Pendulum-v1" / "args.yml").write_text(f"env: {text}\n{plain}\n", encoding="utf-8")
+    _, how = trained_env(path, "Pendulum-v1")
+    assert how == "env_kwargs {'g': 3.0, 'render_mode': ('a', 'b')}"
     assert not trap.exists()

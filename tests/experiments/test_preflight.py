@@ -45,7 +45,20 @@ def make_study(hyperparams, algo="td3", environment="Pendulum-v1", **fields):
         ("td3", {"learning_rat": 0.001}, "TD3 knows no learning_rat. Accepted: .*learning_rate.* rl-zoo3 takes .*noise_std"),
         ("ppo", {"policy": "MlpPolicy", "policy_delay": 2}, "PPO knows no policy_delay. Accepted: .*clip_range"),
         ("maml", {"n_envs": 2, "meta_batch": 2}, "MAML knows no meta_batch. Accepted: .*meta_batch_size"),
+        ("td3", {"seed": 1, "device": "cpu"}, "device, seed: not hyperparameters, rl-zoo3 gives them to the algorithm itself"),
         ("td3", {"callback": "nowhere.Callback"}, "there is no callback 'nowhere.Callback'"),
+        ("td3", {"callback": "..Callback"}, "there is no callback '..Callback'"),
+        ("td3", {"callback": "sb3_hyper.diagnostics.callbacks"}, "callback 'sb3_hyper.diagnostics.callbacks' is a module"),
+        ("td3", {"callback": [["a.B"]]}, r"callback: \['a.B'\] is neither a class with its module nor {class: arguments}"),
+        ("td3", {"callback": {"a.B": {}, "a.C": {}}}, "callback: .* is neither a class"),
+        ("td3", {"callback": {"sb3_hyper.diagnostics.callbacks.LearningRateCallback": 5}}, "callback: .* is neither a class"),
+        ("td3", {"env_wrapper": "nowhere.Wrapper"}, "there is no env_wrapper 'nowhere.Wrapper'"),
+        ("td3", {"vec_env_wrapper": "nowhere.Wrapper"}, "there is no vec_env_wrapper 'nowhere.Wrapper'"),
+        (
+            "td3",
+            {"env_wrapper": {"sb3_hyper.tasks.context.OracleContext": {"nothing": 1}}},
+            "OracleContext knows no nothing",
+        ),
         (
             "td3",
             {"callback": [{"sb3_hyper.diagnostics.callbacks.GradientAccuracyCallback": {"n_state": 2}}]},
@@ -85,6 +98,13 @@ class MyPolicy(HyperTD3Policy):
         {"frame_stack": 4, "policy_kwargs": {"actor": "hyper", "context_slice": [3, 6]}},
         {"policy": "HyperCnnPolicy"},
         {"normalize": "dict(norm_obs=True)", "n_envs": 2, "noise_type": "normal", "noise_std": 0.1, "env_kwargs": {"g": 9.0}},
+        {
+            "env_wrapper": [
+                "gymnasium.wrappers.TimeAwareObservation",
+                {"gymnasium.wrappers.TimeLimit": {"max_episode_steps": 5}},
+            ]
+        },
+        {"vec_env_wrapper": "stable_baselines3.common.vec_env.VecMonitor"},
         {"callback": [{"stable_baselines3.common.callbacks.CheckpointCallback": {"anything": 1}}]},
     ],
 )
