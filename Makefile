@@ -14,7 +14,7 @@ THREADS = 1
 EVAL_FREQ = $(shell expr $(STEPS) / 6 2>/dev/null)
 EVAL_EPISODES = 10
 LOGS = logs
-STUDIES = slim-search critics-100k sac-100k gradient-accuracy pearl-small maml-small
+STUDIES = slim-search critics-100k sac-100k gradient-accuracy paper-preset pearl-small maml-small
 SLICE = 40m
 
 help:  ## Show the targets
