@@ -104,6 +104,14 @@ def test_a_number_that_yaml_read_as_text_gets_a_sentence(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_that_cannot_start_leaves_no_folder_behind_that_enjoy_would_take(tmp_path):
+    wrong = ["-params", "policy_kwargs:dict(critic='as_hypr')"]
+    out = python("sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, *SHORT, *wrong, ok=False)
+    assert "Unknown critic 'as_hypr'" in out
+    assert list((tmp_path / "td3").iterdir()) == []
+
+
+@pytest.mark.slow
 def test_without_evaluations_no_curve_is_promised(tmp_path):
     quick = ["--env", "Pendulum-v1", "-n", "100", "--eval-freq", "-1", "--num-threads", "1"]
     out = python("sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path / "a log", "--uuid", *quick, *FAST)
@@ -172,7 +180,7 @@ def test_a_resumable_run_has_the_seed_that_was_asked_for(given, seed):
     [
         (
             ["--algo", "ppo", "--preset", "paper"],
-            "no hyperparameters for --algo ppo with --preset paper .*some for --algo maml, pearl, sac, td3, tqc",
+            "no hyperparameters for --algo ppo with --preset paper .*some for --algo ddpg, maml, pearl, sac, td3, tqc",
         ),
         (["--algo", "td3", "--preset", "paper", "-conf", "mine.yml"], "give either --preset or --conf-file"),
         (

@@ -39,7 +39,7 @@ class RayEngine:
         try:
             import ray
         except ImportError as error:
-            raise ImportError('--engine ray needs Ray: pip install "sb3-hyper[ray]"') from error
+            raise ImportError('--engine ray needs Ray: pip install -e ".[ray]" in a clone') from error
         self.ray = ray
         self.workspace = workspace
         self.workers = workers

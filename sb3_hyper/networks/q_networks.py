@@ -127,11 +127,14 @@ class SeparateMembers(nn.Module):
     :param members: Modules that map states ``(batch, state_dim)`` and actions ``(batch, action_dim)`` to
         ``(batch, n_outputs)``.
     :param n_outputs: Numbers per action-value.
-    :raises ValueError: If two members are one module.
+    :raises ValueError: If a member is no module, or two are one and the same.
     """
 
     def __init__(self, members: Sequence[nn.Module], n_outputs: int = 1) -> None:
         super().__init__()
+        for member in members:
+            if not isinstance(member, nn.Module):
+                raise ValueError(f"A critic's function must make a network (nn.Module), got {member!r}")
         if len(set(map(id, members))) < len(members):
             raise ValueError("Each call of a critic's function must make a new network, got the same one again")
         self.members = nn.ModuleList(members)

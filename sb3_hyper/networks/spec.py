@@ -106,7 +106,9 @@ class HyperNetworkSpec:
         object.__setattr__(self, "dynamic_widths", _positive_integers("dynamic_widths", self.dynamic_widths))
         if not _is_integer(self.n_blocks) or self.n_blocks < 0:
             raise ValueError(f"n_blocks must be a whole number of at least 0, got {self.n_blocks!r}")
-        object.__setattr__(self, "rank", _positive_integers("rank", [self.rank])[0])
+        if not _is_integer(self.rank) or self.rank < 1:
+            raise ValueError(f"rank must be a positive whole number, got {self.rank!r}")
+        object.__setattr__(self, "rank", int(self.rank))
         for name, accepted in NAMES.items():
             if getattr(self, name) not in accepted:
                 raise ValueError(f"{name} must be one of {_names(accepted)}, got {getattr(self, name)!r}")

@@ -47,8 +47,10 @@ def register_critic(name: str, factory: QNetworkFactory) -> None:
     :param name: A new name.
     :param factory: Makes one Q-network from ``state_dim``, ``action_dim`` and ``n_outputs`` (1, or TQC's quantiles): a
         module that maps states ``(batch, state_dim)`` and actions ``(batch, action_dim)`` to ``(batch, n_outputs)``.
-    :raises ValueError: If the name is taken. (The same definition may come again, as cells of notebooks do.)
+    :raises ValueError: If the factory is no function, or the name is taken. (The same definition may come again, as
+        cells of notebooks do.)
     """
+    _check_factory(f"The critic {name!r}", factory)
     there = REGISTERED.get(name)
     if name not in CRITICS:
         CRITICS.append(name)
@@ -60,6 +62,14 @@ def register_critic(name: str, factory: QNetworkFactory) -> None:
 def _definition(factory: QNetworkFactory) -> object:
     name = getattr(factory, "__qualname__", "<lambda>")
     return factory if "<" in name else (factory.__module__, name)  # what is defined in functions may differ
+
+
+def _check_factory(name: str, factory: object, others: str = "") -> None:
+    if not callable(factory) or isinstance(factory, nn.Module):
+        raise ValueError(
+            f"{name} must be a function that makes a Q-network from state_dim, action_dim and n_outputs"
+            f"{others}, got a {type(factory).__name__}"
+        )
 
 
 def check_critic(critic: str | QNetworkFactory, context: Sequence[int] | None, place: str | None) -> None:
@@ -74,8 +84,8 @@ def check_critic(critic: str | QNetworkFactory, context: Sequence[int] | None, p
             f"Unknown critic {critic!r}. Accepted: {', '.join(map(repr, CRITICS))}, or a function that makes one from "
             "state_dim, action_dim and n_outputs."
         )
-    if not isinstance(critic, str) and (not callable(critic) or isinstance(critic, nn.Module)):
-        raise ValueError(f"critic must be a name or a function that makes a Q-network, got a {type(critic).__name__}")
+    if not isinstance(critic, str):
+        _check_factory("critic", critic, f", or one of {', '.join(map(repr, CRITICS))}")
     if place is None:
         return
     if place not in ("base", "meta"):

@@ -69,6 +69,7 @@ class HyperCriticMixin(BasePolicy):
     """
 
     # what the algorithm asks for
+    algorithms: str
     mlp_critic_class: type[FreezingCritic] = MlpCritic
     q_network_critic_class: type[QNetworkCritic] = EnsembleCritic
     hyper_actor_class: type[HyperActor]
@@ -100,7 +101,8 @@ class HyperCriticMixin(BasePolicy):
     ) -> None:
         if not isinstance(action_space, spaces.Box):
             raise ValueError(f"{type(self).__name__} acts in continuous (Box) action spaces, got {action_space}")
-        hint = ' (The policy has to fit the algorithm; the string "HyperPolicy" names the one that does.)'
+        fits = 'the string "HyperPolicy" is the policy that fits TD3, DDPG, SAC or TQC'
+        hint = f" ({type(self).__name__} is for {self.algorithms}; {fits}.)"
         refuse_unknown(type(self), kwargs, hint)
         if actor == "mlp" and actor_network_kwargs is not None:
             warnings.warn('actor_network_kwargs is for actor="hyper"', stacklevel=2)
@@ -241,6 +243,17 @@ class HyperCriticMixin(BasePolicy):
             self._cost_was_checked = True
             if isinstance(self.critic, QNetworkCritic) and self.device.type == "cpu":
                 _warn_if_slow(self.critic, is_hyper(self.critic_name))
+
+
+def refuse_algorithms_with_target_actors(policy: HyperCriticMixin) -> None:
+    """
+    What ``actor_target`` is of a policy without one, where TD3 and DDPG look for it.
+
+    :param policy: The policy.
+    :raises TypeError: Always.
+    """
+    name = type(policy).__name__
+    raise TypeError(f"{name} is for {policy.algorithms}; the policy of TD3 and DDPG is HyperTD3Policy (or its relatives)")
 
 
 def _unused(

@@ -3,11 +3,13 @@
 from stable_baselines3.sac.policies import CnnPolicy, MultiInputPolicy, SACPolicy
 
 from sb3_hyper.policies.actors import HyperSACActor
-from sb3_hyper.policies.hyper_policy import HyperCriticMixin
+from sb3_hyper.policies.hyper_policy import HyperCriticMixin, refuse_algorithms_with_target_actors
 
 
 class _HyperSAC(HyperCriticMixin):
+    algorithms = "SAC"
     hyper_actor_class = HyperSACActor
+    actor_target = property(refuse_algorithms_with_target_actors)
 
 
 class HyperSACPolicy(_HyperSAC, SACPolicy):

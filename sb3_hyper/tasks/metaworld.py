@@ -1,7 +1,7 @@
 """
 Meta-World's benchmarks ML1, ML10 and ML45 (Yu et al., CoRL 2019) as task environments.
 
-Meta-World needs a MuJoCo of its own (3.3.0), hence an environment of its own: ``pip install "sb3-hyper[metaworld]"``. Nothing
+Meta-World needs a MuJoCo of its own (3.3.0), hence an environment of its own: ``pip install -e ".[metaworld]"``. Nothing
 of it is imported before an environment is made.
 """
 
@@ -28,7 +28,7 @@ def import_metaworld() -> ModuleType:
     :return: The module ``metaworld``.
     :raises ImportError: If it is not there, or could not work.
     """
-    advice = "Meta-World needs MuJoCo 3.3.0: in an environment of its own, pip install 'sb3-hyper[metaworld]'"
+    advice = "Meta-World needs MuJoCo 3.3.0: in an environment of its own, pip install -e '.[metaworld]' in a clone"
     try:
         import metaworld
         import mujoco

@@ -7,7 +7,7 @@ import sys
 import rl_zoo3.enjoy
 import rl_zoo3.train
 
-from sb3_hyper.experiments.hyperparams import HYPERPARAMS, hyperparams_file
+from sb3_hyper.experiments.hyperparams import HYPERPARAMS, SHARED, hyperparams_file
 from sb3_hyper.networks.spec import PRESETS
 from sb3_hyper.zoo.managers import ExperimentManager
 from sb3_hyper.zoo.meta import adapt_before_acting
@@ -35,13 +35,13 @@ def _take_own_arguments(arguments: list[str]) -> tuple[list[str], bool]:
         path = hyperparams_file(others.algo, own.preset)
         if path is None:
             there = [preset for preset in PRESETS if hyperparams_file(others.algo, preset) is not None]
-            algos = sorted(path.stem for path in HYPERPARAMS.glob("*.yml") if not path.stem.endswith("_paper"))
+            algos = [path.stem for path in HYPERPARAMS.glob("*.yml") if not path.stem.endswith("_paper")] + [*SHARED]
             parser.error(
                 f"no hyperparameters for --algo {others.algo} with --preset {own.preset} are in {HYPERPARAMS}. There are some "
                 + (
                     f"for --preset {', '.join(there)}, whose policy_kwargs can be replaced: -params"
                     if there
-                    else f"for --algo {', '.join(algos)}; for others leave --preset out: rl-zoo3's own are taken then"
+                    else f"for --algo {', '.join(sorted(algos))}; for others leave --preset out: rl-zoo3's own are taken then"
                 )
             )
         rest += ["--conf-file", str(path)]

@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+import shutil
 import sys
 from collections import OrderedDict
 from pathlib import Path
@@ -31,6 +32,8 @@ EVALUATION_SEED = 10_000  # is added to a run's seed where it is evaluated: trai
 
 class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
     """rl-zoo3's experiment manager, with this package's hyperparameters and a learning curve at the end."""
+
+    _made_folder = False
 
     def __init__(self, args: argparse.Namespace, algo: str, *positional: Any, **kwargs: Any) -> None:
         if kwargs.get("config") is None and (packaged := hyperparams_file(algo)) is not None:
@@ -79,6 +82,20 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
                 self.save_path = f"{prefix}_{int(run_id) + 1}"
                 self.params_path = f"{self.save_path}/{self.env_name}"
         os.makedirs(self.params_path)
+        self._made_folder = True
+
+    def setup_experiment(self) -> tuple[BaseAlgorithm, dict[str, Any]] | None:
+        """
+        Make the model. If that fails, the run's new folder goes: ``enjoy`` would take it for the latest run.
+
+        :return: The model and its hyperparameters; None if these are to be searched for.
+        """
+        try:
+            return super().setup_experiment()
+        except BaseException:
+            if self._made_folder:
+                shutil.rmtree(self.save_path)
+            raise
 
     def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
         """

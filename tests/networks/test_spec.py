@@ -50,7 +50,7 @@ def test_changes_replace_fields_of_the_preset():
         ({"heads": "chunked"}, "heads must be one of 'dense', 'low_rank', 'residual', got 'chunked'"),
         ({"initialization": "xavier"}, "initialization must be one of 'paper', .*, got 'xavier'"),
         ({"heads": "low_rank", "initialization": "kaiming"}, "initialization='kaiming' is for heads='dense'"),
-        ({"rank": 0}, "rank must be"),
+        ({"rank": 0}, "rank must be a positive whole number, got 0"),
         ({"primary_gain": 0}, "primary_gain must be a positive number, got 0"),
         ({"hidden_head_bound": math.nan}, "hidden_head_bound must be a positive number, got nan"),
         ({"critic_learning_rate": "1e-3"}, "critic_learning_rate .* got the text '1e-3'.*write 0.001"),

@@ -227,8 +227,13 @@ def test_a_critic_of_ones_own_that_gives_something_else_is_named(env):
     network = Bilinear(5, 2, 1)
     with pytest.raises(ValueError, match="must make a new network, got the same one again"):
         make_model(TD3, env, critic=lambda *sizes: network)
-    with pytest.raises(ValueError, match="a function that makes a Q-network, got a Bilinear"):
+    with pytest.raises(ValueError, match=r"a function that makes a Q-network .*, or one of 'sa_hyper', .*, got a Bilinear"):
         make_model(TD3, env, critic=network)
+    with pytest.raises(ValueError, match=r"must make a network \(nn.Module\), got None"):
+        make_model(TD3, env, critic=lambda *sizes: None)
+    with pytest.raises(ValueError, match=r"The critic 'number' must be a function .* got a int"):
+        register_critic("number", 3)
+    assert "number" not in CRITICS
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -7,7 +7,7 @@ import torch as th
 from stable_baselines3 import DDPG, SAC, TD3
 
 from benchmarks.plain import PlainSACPolicy, PlainTD3Policy
-from sb3_hyper import HyperSACPolicy, HyperTD3Policy
+from sb3_hyper import HyperSACPolicy, HyperTD3Policy, HyperTQCPolicy
 from sb3_hyper.networks.spec import resolve_spec
 from sb3_hyper.policies import hyper_policy
 from tests.networks.test_hypernetwork import port
@@ -118,6 +118,19 @@ def test_numbers_may_be_numpys(env):
 def test_bad_arguments_get_a_sentence(env, algorithm, policy_kwargs, message):
     with pytest.raises(ValueError, match=message):
         algorithm("HyperPolicy", env, policy_kwargs=policy_kwargs)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "policy", "message"),
+    [
+        (TD3, HyperSACPolicy, "HyperSACPolicy is for SAC; the policy of TD3 and DDPG is HyperTD3Policy"),
+        (DDPG, HyperTQCPolicy, "HyperTQCPolicy is for TQC; the policy of TD3 and DDPG is HyperTD3Policy"),
+        (SAC, HyperTD3Policy, 'knows no use_sde.*HyperTD3Policy is for TD3 and DDPG; the string "HyperPolicy" is the'),
+    ],
+)
+def test_the_policy_of_another_algorithm_is_told(env, algorithm, policy, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        algorithm(policy, env)
 
 
 @pytest.mark.parametrize("policy", [HyperTD3Policy, HyperSACPolicy])
