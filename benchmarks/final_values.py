@@ -21,7 +21,7 @@ from rich.progress import track
 
 from benchmarks import rows
 from sb3_hyper.diagnostics.agents import Agent
-from sb3_hyper.experiments.diagnose import load_agent
+from sb3_hyper.experiments.diagnose import find_normalization, load_agent
 from sb3_hyper.experiments.studies import Study
 from sb3_hyper.experiments.study_files import load_study
 from sb3_hyper.experiments.trained_env import trained_env
@@ -55,7 +55,7 @@ def parameter_gradient(agent: Agent, states: np.ndarray) -> float:
     for index in np.linspace(0, len(states) - 1, N_GRADIENTS).astype(int):
         state = states[index : index + 1]
         with th.enable_grad():
-            value = agent._values(th.as_tensor(state), th.as_tensor(agent.actions(state)))[0].sum()
+            value = agent._values(agent._tensor(state), th.as_tensor(agent.actions(state)))[0].sum() / agent.reward_scale
             gradients = th.autograd.grad(value, parameters, allow_unused=True)
         lengths.append(th.cat([gradient.flatten() for gradient in gradients if gradient is not None]).norm().item())
     return float(np.mean(lengths))
@@ -66,13 +66,14 @@ def measure(path: Path, algo: str, environment: str) -> rows.Row:
     :param path: A model that SB3 saved.
     :param algo: rl-zoo3's name of its algorithm.
     :param environment: Id of its environment.
-    :return: Means over states: the first critic's value of the policy's action and of uniformly random ones, the length of
-        its gradient with respect to the parameters, and the discounted return of following the policy; and the mean
-        undiscounted return of an episode.
+    :return: Means over states, in units of the rewards: the first critic's value of the policy's action and of uniformly
+        random ones, the length of its gradient with respect to the parameters, and the discounted return of following the
+        policy; and the mean undiscounted return of an episode.
     :raises ValueError: If episodes are too short for discounted returns.
     """
     make_env, _ = trained_env(path, environment)
-    agent, env = load_agent(path, environment, make_env, algo, None, "cpu"), make_env()
+    agent = load_agent(path, environment, make_env, algo, find_normalization(path, environment), "cpu")
+    env, scale = make_env(), agent.reward_scale
     tail = 0 if agent.model.gamma == 0 else math.ceil(math.log(CUT) / math.log(agent.model.gamma))
     observations, gave, returns = [], [], []
     for episode in range(N_EPISODES):
@@ -99,8 +100,8 @@ def measure(path: Path, algo: str, environment: str) -> rows.Row:
         "step": str(agent.model.num_timesteps),
         "episodes": str(N_EPISODES),
         "return": f"{np.mean(returns):.6g}",
-        "value": f"{values.mean():.6g}",
-        "value_of_random_actions": f"{np.mean(random_values):.6g}",
+        "value": f"{values.mean() / scale:.6g}",
+        "value_of_random_actions": f"{np.mean(random_values) / scale:.6g}",
         "parameter_gradient": f"{parameter_gradient(agent, states):.6g}",
         "policy_return": f"{np.concatenate(gave).mean():.6g}",
     }

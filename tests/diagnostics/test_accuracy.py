@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
 )
 
+from sb3_hyper.diagnostics import accuracy as accuracy_module
 from sb3_hyper.diagnostics.accuracy import measure_accuracy, measure_bias, summarise
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.diagnostics.branches import LocalBranches
@@ -33,8 +34,9 @@ from sb3_hyper.diagnostics.callbacks import (
     LearningRateCallback,
 )
 from sb3_hyper.diagnostics.environments import like_training
-from sb3_hyper.diagnostics.gradients import ceiling
+from sb3_hyper.diagnostics.gradients import ceiling, fit_gradients
 from sb3_hyper.diagnostics.records import load_records
+from sb3_hyper.diagnostics.rollouts import sample_states
 from sb3_hyper.diagnostics.snapshots import layers_of
 from sb3_hyper.meta.pearl.pearl import PEARL
 from sb3_hyper.tasks.vectorized import reset_to_tasks
@@ -105,6 +107,82 @@ def test_the_true_values_have_no_bias():
     np.testing.assert_allclose(accuracy.value, accuracy.policy_return, atol=1e-6)
     accuracy = measure(make_agent(WrongQ, gamma=0.0))
     np.testing.assert_allclose(accuracy.value, -accuracy.policy_return, atol=1e-6)
+
+
+def test_the_first_critics_values_are_measured():
+    agent = make_agent(TrueQ)
+    with th.no_grad():
+        agent.policy.critic.q_network.members[1].unused.fill_(-5)
+    accuracy = measure(agent)
+    np.testing.assert_allclose(accuracy.value, accuracy.policy_return, atol=1e-6)
+    assert (accuracy.value_correlation > 0.99).all()
+
+
+class Drift(gym.Env):
+    """Without chance, and with all of its state in its observation, so that returns can be computed by hand."""
+
+    spec = gym.envs.registration.EnvSpec("Drift-v0", "none", max_episode_steps=8)
+
+    def __init__(self):
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        self.action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x, self.t = float(self.np_random.uniform(-1, 1)), 0
+        return np.array([self.x, self.t], dtype=np.float32), {}
+
+    def step(self, action):
+        reward = self.x - float(action[0]) ** 2
+        self.x, self.t = 0.9 * self.x + 0.5 * float(action[0]), self.t + 1
+        return np.array([self.x, self.t], dtype=np.float32), reward, False, self.t >= 8, {}
+
+
+@pytest.mark.parametrize("variance", [None, 4.0])
+def test_returns_are_those_of_the_policy_in_units_of_the_rewards(variance, monkeypatch):
+    env = DummyVecEnv([Drift])
+    if variance is not None:
+        env = VecNormalize(env, norm_obs=False)
+        env.ret_rms.var = np.array(variance)
+    agent = Agent(TD3("MlpPolicy", env, gamma=0.9, seed=0))
+    with th.no_grad():  # an action that depends on the state, and a target critic of its own
+        agent.policy.actor.mu[-2].bias.fill_(0.5)
+        agent.policy.critic_target.qf0[-1].bias.fill_(3.0)
+        agent.policy.critic_target.qf1[-1].bias.fill_(2.0)
+    found = []
+
+    def sampling(*args):
+        found.append(sample_states(*args))
+        return found[-1]
+
+    monkeypatch.setattr(accuracy_module, "sample_states", sampling)
+    bias = measure_bias(agent, LocalBranches(Drift, 5), np.random.default_rng(0), 8, 5)
+    accuracy = measure_accuracy(agent, LocalBranches(Drift, 30), np.random.default_rng(0), 8, 5, 5)
+    scale = 1.0 if variance is None else 0.5
+    for measured, (snapshots, _) in zip((bias, accuracy), found, strict=True):
+        for value, policy_return, snapshot in zip(measured.value, measured.policy_return, snapshots, strict=True):
+            env = Drift()
+            env.reset()
+            env.x, env.t = map(float, snapshot.observation)
+            observation, truncated, expected, discount = snapshot.observation, False, 0.0, 1.0
+            while not truncated:
+                observation, reward, _, truncated, _ = env.step(agent.act(observation[None])[0])
+                expected, discount = expected + discount * reward, 0.9 * discount
+            expected += discount * agent.time_out_values(observation[None])[0] / scale
+            assert policy_return == pytest.approx(expected, abs=1e-5)
+            own = agent.values(snapshot.observation[None], agent.actions(snapshot.observation[None]))[0, 0]
+            assert value == pytest.approx(own / scale, abs=1e-5)
+
+
+def test_the_first_action_of_a_state_is_the_policys(monkeypatch):
+    fitted = []
+    monkeypatch.setattr(accuracy_module, "fit_gradients", lambda *args: fitted.append(args[0]) or fit_gradients(*args))
+    agent = make_agent(TrueQ)
+    states = []
+    monkeypatch.setattr(agent, "actions", lambda obs, actions=agent.actions: states.append(actions(obs)) or states[-1])
+    measure(agent, action_std=0.3)
+    np.testing.assert_array_equal(fitted[0][:, 0], states[0])
+    assert (np.abs(fitted[0][:, 1:] - states[0][:, None]).max(axis=2) > 0.01).all()
 
 
 def test_a_critic_that_is_far_from_linear_fails_its_self_test():

@@ -69,7 +69,7 @@ def test_a_direction_without_variation_gets_no_gradient(rng):
 
 
 def test_rounding_is_no_variation():
-    actions = np.full((1, 15, 2), 1.0, dtype=np.float32)
+    actions = np.full((1, 15, 2), 1.0)
     actions[0, ::2, 0] += 1e-14
     fit = fit_gradients(actions + 1e-15, np.arange(15.0)[None])
     assert fit.ranks.tolist() == [0]

@@ -41,6 +41,15 @@ def test_a_result_comes_back(tmp_path):
     assert (loaded.seed, loaded.versions, loaded.commit) == (0, "torch-1", "abc")
 
 
+def test_evaluations_are_in_the_order_of_their_steps_and_means_over_episodes(tmp_path):
+    steps, returns = np.array([5000, 10000, 100000]), np.array([[0.0, 0, 3], [1, 1, 7], [2, 2, 11]])
+    times = np.array([1.0, 2.0, 3.0])
+    merge_rows(tmp_path / "r.csv", result(steps=steps, returns=returns, seconds=times, cpu_seconds=times).rows())
+    (loaded,) = read_results(tmp_path / "r.csv")
+    np.testing.assert_array_equal(loaded.steps, steps)
+    np.testing.assert_array_equal(loaded.curve, [1, 3, 5])
+
+
 def test_merging_twice_is_merging_once(tmp_path):
     path = tmp_path / "deep" / "r.csv"
     assert merge_rows(path, result(1).rows()) == 2

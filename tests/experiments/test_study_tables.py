@@ -46,6 +46,14 @@ def test_pace_by_hand():
     assert rows["A-v0", "New"] == ("1", "2.2k (1 of 1)", f"25.0 (2.50 {TIMES})", f"20.0 (2.50 {TIMES})")
 
 
+def test_ratios_of_times_are_those_of_medians():
+    results = [make_run("base", "A-v0", seed, range(6), seconds) for seed, seconds in enumerate((10.0, 10.0, 40.0))]
+    results += [make_run("new", "A-v0", seed, range(6), seconds) for seed, seconds in enumerate((25.0, 5.0, 90.0))]
+    rows = rows_of(tables_of(results)["pace"])
+    assert rows["A-v0", "Base"][2:] == (f"10.0 (1.00 {TIMES})", f"8.00 (1.00 {TIMES})")
+    assert rows["A-v0", "New"][2:] == (f"25.0 (2.50 {TIMES})", f"20.0 (2.50 {TIMES})")
+
+
 def test_times_of_other_processors_do_not_count():
     slow = [make_run("base", "A-v0", 2, range(6), seconds=100.0, processor="slow")]
     slow += [make_run("new", "B-v0", 0, [0] * 6, seconds=100.0, processor="slow")]

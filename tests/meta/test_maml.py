@@ -137,6 +137,18 @@ def test_episodes_are_whole_and_belong_to_their_tasks(n_envs):
             np.testing.assert_allclose(episodes.rewards[task, episode], -np.linalg.norm(after - goal, axis=1), atol=1e-5)
 
 
+def test_where_environments_are_few_tasks_are_played_with_their_own_contexts():
+    model = make("context", n_envs=2)
+    tasks = list(model.train_tasks[:4])
+    context = model.contexts(tasks)
+    stacked = {name: value.expand(4, *value.shape).detach() for name, value in model.policy.network.named_parameters()}
+    episodes = play(model, model.env, tasks, stacked, context, 2, deterministic=True)
+    with th.no_grad():
+        means = model.evaluator(context)(stacked, episodes.observations.flatten(1, 2)).mean
+    th.testing.assert_close(episodes.actions.flatten(1, 2), means)
+    assert len(episodes.actions[:, 0, 0].unique(dim=0)) == 4
+
+
 class EndsEarly(gym.Wrapper):
     """Ends after 3, 4, 5, 3, ... steps."""
 
@@ -281,6 +293,14 @@ def test_adapting_is_the_inner_step_on_the_episodes_that_were_played(monkeypatch
             )
 
 
+def test_the_baseline_is_that_of_the_episodes_before_the_first_step():
+    model = make()
+    first, second = adaptation.stages(model, model.env, list(model.tasks.test[:2]), None, n_episodes=3, n_steps=1)
+    baseline = LinearBaseline(model.gamma).fit(first.episodes)
+    expected = make_batch(second.episodes, baseline, model.gamma, model.gae_lambda)
+    th.testing.assert_close(second.batch.advantages, expected.advantages)
+
+
 def test_multi_task_training_does_not_adapt_and_needs_half_the_steps():
     models = {arm: make(arm) for arm in ("hyper", "multi-task")}
     for model in models.values():
@@ -357,6 +377,11 @@ def test_inner_learning_rates_can_differ_by_parameter():
 def test_actions_are_scaled_by_the_policys_own_scale():
     model = make(policy_kwargs=dict(net_arch=[16], action_scale=10.0))
     np.testing.assert_allclose(model.policy.unscale(np.array([[5.0, -20.0]], dtype=np.float32)), [[0.5, -1.0]])
+    with th.no_grad():
+        for parameter in model.policy.network.parameters():
+            parameter.zero_()
+        model.policy.network.layers[-1].bias.fill_(5)
+    np.testing.assert_allclose(model.predict(np.zeros((1, 2), dtype=np.float32), deterministic=True)[0], [[0.5, 0.5]])
 
 
 def test_errors_say_what_is_accepted():

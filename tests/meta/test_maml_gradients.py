@@ -15,6 +15,7 @@ from sb3_hyper.meta.maml.episodes import Batch
 from sb3_hyper.meta.maml.maml import MAML
 from sb3_hyper.meta.maml.networks import BACKENDS, Gaussian, stack
 from sb3_hyper.meta.maml.objectives import MetaBatch, Old, divergence, likelihood_ratio, remember
+from sb3_hyper.meta.maml.trust_region import Judgement, trust_region_step
 
 N_TASKS, N, INNER_RATE = 3, 6, 0.05
 POLICIES = {
@@ -296,6 +297,20 @@ def test_a_step_that_does_not_improve_is_taken_back():
     model.meta_objective = never_better
     model.train(data)
     assert th.equal(flat(model), start)
+
+
+def test_a_step_is_shortened_until_its_kl_is_within_bounds():
+    parameter, slope = th.nn.Parameter(th.zeros(3)), th.tensor([1.0, 2.0, -1.0])
+
+    def objective(differentiable):  # the KL is ten times what its metric says
+        yield Judgement(slope @ parameter, 5 * parameter.square().sum(), [1 * parameter], lambda tangents: tangents)
+
+    outcome = trust_region_step([parameter], objective, target_kl=0.01)
+    assert outcome.accepted
+    assert 0.005 < outcome.divergence < 0.01
+    # 0.8 ** 6 is the first power whose square is below a tenth
+    expected = -(0.8**6) * 0.02**0.5 * slope / slope.norm()
+    th.testing.assert_close(parameter.detach(), expected, rtol=1e-3, atol=0)
 
 
 def test_the_divergence_is_that_of_torch():

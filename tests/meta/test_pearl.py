@@ -118,7 +118,7 @@ def plain_update(model, n_steps):  # noqa: C901 (plain, not short)
             value = policy.value(row(batch.observations, i, j), task).squeeze()
             value_loss = value_loss + (value - (min_q - log_prob).detach()) ** 2 / 24
             actor_loss = actor_loss + (log_prob - min_q) / 24
-            penalty = penalty + 1e-3 * (mean**2).sum() / 48 + 1e-3 * (log_std**2).sum() / 48
+            penalty = penalty + model.mean_penalty * (mean**2).sum() / 48 + model.log_std_penalty * (log_std**2).sum() / 48
         descend(["value"], value_loss)
         for target, source in zip(policy.value_target.parameters(), policy.value.parameters(), strict=True):
             target.data = 0.995 * target.data + 0.005 * source.data
@@ -131,7 +131,9 @@ def plain_update(model, n_steps):  # noqa: C901 (plain, not short)
 )
 def test_three_gradient_steps_are_those_of_a_plain_version(policy, policy_kwargs):
     rates = {"actor_learning_rate": 3e-4, "critic_learning_rate": 3e-4} if policy == "HyperPolicy" else {}
-    model = make(policy, policy_kwargs={**policy_kwargs, **rates, "optimizer_kwargs": {"eps": 1e-8}}, gradient_steps=1)
+    penalties = {"mean_penalty": 0.3, "log_std_penalty": 0.7}
+    kwargs = {**policy_kwargs, **rates, "optimizer_kwargs": {"eps": 1e-8}}
+    model = make(policy, policy_kwargs=kwargs, gradient_steps=1, **penalties)
     model.learn(ITERATION)
     # float64, so that the two orders of summation agree closely
     plain = copy.copy(model)
@@ -257,6 +259,48 @@ def test_z_stays_through_an_episode_and_the_actor_is_conditioned_at_its_begin_on
     # one per group of episodes that end together: 2 + 2 groups of initial steps in 4 tasks, then 1 or more of 3 episodes
     assert len(calls) < 25 + model.gradient_steps
     assert model.num_timesteps > 300
+
+
+def test_the_prior_is_a_standard_normal_distribution():
+    z = make().prior_latents(np.zeros(5000, dtype=int))
+    assert z.shape == (5000, 5)
+    assert z.mean(dim=0).abs().max() < 0.1
+    assert (z.std(dim=0) - 1).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_episodes_act_on_the_prior_first_and_on_what_was_inferred_then(policy):
+    model, given, acted = make(policy), [], []
+    condition, act = model.policy.actor.condition, model.policy.act
+
+    def condition_on(z):
+        given.append((z.clone(), condition(z)))
+        return given[-1][1]
+
+    def act_on(obs, conditioned):
+        acted.append(next(z for z, made in given if made is conditioned))
+        return act(obs, conditioned)
+
+    model.policy.actor.condition, model.policy.act = condition_on, act_on
+    model.prior_latents = lambda tasks: th.full((len(tasks), 5), 1.0)
+    model.posterior_latents = lambda tasks: th.full((len(tasks), 5), 7.0)
+    model.gradient_steps = 0
+    model.learn(1)
+    # at last three tasks at once: an episode of the first phase and one of the second on the prior, one on the posterior
+    assert [z.unique().tolist() for z in acted[-60:]] == 40 * [[1.0]] + 20 * [[7.0]]
+
+
+def test_the_belief_is_about_the_context_not_about_all_transitions():
+    model = make()
+    model.learn(1)
+    buffer = model.replay_buffer
+    read, sample_context = [], buffer.sample_context
+    buffer.sample_context = lambda *args: read.append(sample_context(*args)) or read[-1]
+    buffer.sample = None
+    with th.random.fork_rng():
+        z = model.posterior_latents(np.array([0, 2]))
+    with th.random.fork_rng(), th.no_grad():
+        th.testing.assert_close(model.belief(read[0]).sample(), z)
 
 
 # ---------------------------------------------------------------- as an SB3 algorithm

@@ -16,6 +16,16 @@ def test_statistics_are_those_of_the_paper():
     assert statistics == (-2.0, 1.0, 0.5)
 
 
+def test_the_table_is_about_means_over_tasks():
+    returns = np.array(
+        [[[1.0, 10.0], [3.0, 30.0]], [[5.0, 0.0], [7.0, 0.0]], [[2.0, 5.0], [2.0, 5.0]]]
+    )  # updates, tasks, steps
+    table = noise_table({"a": returns})
+    assert [(when, statistics.mean) for _, when, statistics in table] == [("before", 10 / 3), ("after", 25 / 3)]
+    assert table[0][2].variance == pytest.approx(np.var([2, 6, 2]))
+    assert table[1][2].variance == pytest.approx(np.var([20, 0, 5]))
+
+
 @pytest.mark.parametrize("arm", ["vanilla", "promp"])
 def test_updates_start_from_the_same_parameters_and_leave_them(arm):
     model = make(arm)

@@ -98,6 +98,12 @@ def test_no_other_width_comes_nearer(n_blocks, wanted):
     assert distance(width) < min(distance(width - 1), distance(width + 1))
 
 
+def test_the_control_has_as_many_blocks_as_the_primary_network():
+    with th.device("meta"):
+        for preset, n_blocks in (("paper", 6), ("slim", 2), ("bounded", 2)):
+            assert len(layernorm_mlp_like(17, 6, resolve_spec(preset), 2).blocks) == n_blocks
+
+
 def test_making_the_control_draws_no_more_random_numbers_than_its_own():
     th.manual_seed(0)
     control = layernorm_mlp_like(4, 2, resolve_spec("slim"), 2)

@@ -167,3 +167,11 @@ def test_kaiming_takes_heads_for_ordinary_layers():
     bound = math.sqrt(6 / 32)
     assert 0.99 * bound < net.heads.linear.weight.abs().max() <= bound
     assert not net.heads.linear.bias.any()
+
+
+@pytest.mark.parametrize("changes", [{}, {"gain": False}])
+def test_what_leaves_a_normed_primary_network_is_normalised(changes):
+    net = HyperNetwork(5, 3, 1, resolve_spec("slim", {"widths": [32], **changes}))
+    z = net.primary(100 * th.randn(4, 5))
+    th.testing.assert_close(z.mean(dim=1), th.zeros(4), atol=1e-5, rtol=0)
+    th.testing.assert_close(z.var(dim=1, correction=0), th.ones(4), atol=1e-3, rtol=0)

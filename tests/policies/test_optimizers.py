@@ -92,6 +92,8 @@ def test_the_critics_rate_survives_copies_of_the_policy(env, duplicate):
         ({"preset": "slim", "network_kwargs": {"critic_learning_rate": 1e-4}}, 1e-4),
         ({"preset": "slim", "critic_learning_rate": None}, 1e-3),
         ({"critic": "mlp"}, 1e-3),
+        ({"critic": "layernorm_mlp"}, 1e-3),
+        ({"critic": "mlp_small"}, 1e-3),
         ({"critic": "mlp", "critic_learning_rate": 2e-4}, 2e-4),
         ({"preset": "paper", "network_kwargs": {"widths": [16]}}, 5e-5),
     ],
