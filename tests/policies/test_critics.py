@@ -293,6 +293,26 @@ def test_a_shared_features_extractor_learns_from_the_policy_loss_only(env, algor
     assert all(parameter.grad is None for parameter in model.critic.q_network.parameters())
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_policy_loss_reaches_a_shared_features_extractor_through_the_action_alone(env, algorithm):
+    gradients = []
+    for skip in (True, False):
+        model = make_model(
+            algorithm,
+            env,
+            share_features_extractor=True,
+            features_extractor_class=LinearExtractor,
+            skip_parameter_gradients=skip,
+        )
+        th.manual_seed(0)
+        obs = th.randn(4, 5)
+        actor_step_values(model, obs, model.actor(obs)).sum().backward()
+        gradients.append(model.actor.features_extractor.net.weight.grad)
+        assert (model.critic.q_network.heads.linear.bias.grad is None) == skip
+    assert gradients[0].any()
+    th.testing.assert_close(*gradients)
+
+
 def test_a_critics_own_features_extractor_learns_from_its_loss(env):
     model = make_model(SAC, env, features_extractor_class=LinearExtractor)
     th.cat(model.critic(th.randn(4, 5), th.rand(4, 2))).sum().backward()
