@@ -7,7 +7,8 @@ plays 10 episodes with every model of the study below a folder, VARIANT/ENVIRONM
 and the best one of each run; the values of random actions in the same states tell how much of a value depends on the action,
 and the length of a value's gradient with respect to the critic's parameters how far a step of the optimizer moves it. Rows,
 one per model, go to benchmarks/results/STUDY-values.csv. (Values of SAC and TQC hold the entropy
-bonus too, and are those of the policy that draws its actions; returns are without it, and of the policy's mean action.)
+bonus too, and are those of the policy that draws its actions; returns are without it, and of the policy's mean action. Where
+training normalised observations, both models are measured with the statistics of its end.)
 """
 
 import argparse

@@ -16,6 +16,7 @@ from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sb3_hyper.zoo import __main__ as zoo
+from sb3_hyper.zoo.managers import _remove_if_nothing_ran
 from sb3_hyper.zoo.restarted_logs import RestartLogs
 
 ROOT = Path(__file__).parent.parent
@@ -105,10 +106,25 @@ def test_a_number_that_yaml_read_as_text_gets_a_sentence(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_cannot_start_leaves_no_folder_behind_that_enjoy_would_take(tmp_path):
+    other = tmp_path / "td3" / "Pendulum-v1_1"
+    other.mkdir(parents=True)
+    (other / "0.monitor.csv").touch()
     wrong = ["-params", "policy_kwargs:dict(critic='as_hypr')"]
     out = python("sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, *SHORT, *wrong, ok=False)
     assert "Unknown critic 'as_hypr'" in out
-    assert list((tmp_path / "td3").iterdir()) == []
+    assert list((tmp_path / "td3").iterdir()) == [other]
+    assert list(other.iterdir()) == [other / "0.monitor.csv"]
+
+
+@pytest.mark.parametrize("there", ["lock", "evaluations.npz", "Pendulum-v1/config.yml", "checkpoint-15000/model.zip"])
+def test_what_another_process_has_put_into_a_runs_folder_stays(there, tmp_path):
+    for name in (there, "0.monitor.csv", "Pendulum-v1/"):
+        path = tmp_path / "run" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(exist_ok=True) if name.endswith("/") else path.touch()
+    _remove_if_nothing_ran(tmp_path / "run")
+    assert (tmp_path / "run" / there).is_file()
+    assert (tmp_path / "run" / "0.monitor.csv").is_file()
 
 
 @pytest.mark.slow

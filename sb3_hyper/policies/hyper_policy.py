@@ -69,7 +69,6 @@ class HyperCriticMixin(BasePolicy):
     """
 
     # what the algorithm asks for
-    algorithms: str
     mlp_critic_class: type[FreezingCritic] = MlpCritic
     q_network_critic_class: type[QNetworkCritic] = EnsembleCritic
     hyper_actor_class: type[HyperActor]
@@ -101,8 +100,8 @@ class HyperCriticMixin(BasePolicy):
     ) -> None:
         if not isinstance(action_space, spaces.Box):
             raise ValueError(f"{type(self).__name__} acts in continuous (Box) action spaces, got {action_space}")
-        fits = 'the string "HyperPolicy" is the policy that fits TD3, DDPG, SAC or TQC'
-        hint = f" ({type(self).__name__} is for {self.algorithms}; {fits}.)"
+        fits = ' (The strings "HyperPolicy", "HyperCnnPolicy" and "HyperMultiInputPolicy" name those that fit the algorithm.)'
+        hint = fits if "use_sde" in kwargs else ""  # an algorithm gives it that wants another policy
         refuse_unknown(type(self), kwargs, hint)
         if actor == "mlp" and actor_network_kwargs is not None:
             warnings.warn('actor_network_kwargs is for actor="hyper"', stacklevel=2)
@@ -177,6 +176,17 @@ class HyperCriticMixin(BasePolicy):
                 "default was another one then, name it: load(..., custom_objects={'policy_kwargs': {'preset': 'slim', ...}})"
             ) from error
 
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError as error:
+            if name != "actor_target":
+                raise
+            raise AttributeError(
+                f"{type(self).__name__} has no target actor, which TD3 and DDPG ask for: HyperTD3Policy, HyperTD3CnnPolicy "
+                "and HyperTD3MultiInputPolicy have one"
+            ) from error
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         # copying an optimizer drops its hooks
         super().__setstate__(state)
@@ -243,17 +253,6 @@ class HyperCriticMixin(BasePolicy):
             self._cost_was_checked = True
             if isinstance(self.critic, QNetworkCritic) and self.device.type == "cpu":
                 _warn_if_slow(self.critic, is_hyper(self.critic_name))
-
-
-def refuse_algorithms_with_target_actors(policy: HyperCriticMixin) -> None:
-    """
-    What ``actor_target`` is of a policy without one, where TD3 and DDPG look for it.
-
-    :param policy: The policy.
-    :raises TypeError: Always.
-    """
-    name = type(policy).__name__
-    raise TypeError(f"{name} is for {policy.algorithms}; the policy of TD3 and DDPG is HyperTD3Policy (or its relatives)")
 
 
 def _unused(

@@ -3,13 +3,11 @@
 from stable_baselines3.sac.policies import CnnPolicy, MultiInputPolicy, SACPolicy
 
 from sb3_hyper.policies.actors import HyperSACActor
-from sb3_hyper.policies.hyper_policy import HyperCriticMixin, refuse_algorithms_with_target_actors
+from sb3_hyper.policies.hyper_policy import HyperCriticMixin
 
 
 class _HyperSAC(HyperCriticMixin):
-    algorithms = "SAC"
     hyper_actor_class = HyperSACActor
-    actor_target = property(refuse_algorithms_with_target_actors)
 
 
 class HyperSACPolicy(_HyperSAC, SACPolicy):

@@ -7,7 +7,6 @@ from sb3_hyper.policies.hyper_policy import HyperCriticMixin
 
 
 class _HyperTD3(HyperCriticMixin):
-    algorithms = "TD3 and DDPG"
     hyper_actor_class = HyperTD3Actor
 
 

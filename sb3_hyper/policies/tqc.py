@@ -4,15 +4,13 @@ from sb3_contrib.tqc.policies import CnnPolicy, MultiInputPolicy, TQCPolicy
 
 from sb3_hyper.policies.actors import HyperTQCActor
 from sb3_hyper.policies.critics import MlpQuantileCritic, QuantileEnsembleCritic
-from sb3_hyper.policies.hyper_policy import HyperCriticMixin, refuse_algorithms_with_target_actors
+from sb3_hyper.policies.hyper_policy import HyperCriticMixin
 
 
 class _HyperTQC(HyperCriticMixin):
-    algorithms = "TQC"
     mlp_critic_class = MlpQuantileCritic
     q_network_critic_class = QuantileEnsembleCritic
     hyper_actor_class = HyperTQCActor
-    actor_target = property(refuse_algorithms_with_target_actors)
 
 
 class HyperTQCPolicy(_HyperTQC, TQCPolicy):

@@ -33,7 +33,7 @@ EVALUATION_SEED = 10_000  # is added to a run's seed where it is evaluated: trai
 class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
     """rl-zoo3's experiment manager, with this package's hyperparameters and a learning curve at the end."""
 
-    _made_folder = False
+    _made_folder: Path | None = None
 
     def __init__(self, args: argparse.Namespace, algo: str, *positional: Any, **kwargs: Any) -> None:
         if kwargs.get("config") is None and (packaged := hyperparams_file(algo)) is not None:
@@ -82,7 +82,7 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
                 self.save_path = f"{prefix}_{int(run_id) + 1}"
                 self.params_path = f"{self.save_path}/{self.env_name}"
         os.makedirs(self.params_path)
-        self._made_folder = True
+        self._made_folder = Path(self.save_path).absolute()
 
     def setup_experiment(self) -> tuple[BaseAlgorithm, dict[str, Any]] | None:
         """
@@ -93,8 +93,8 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
         try:
             return super().setup_experiment()
         except BaseException:
-            if self._made_folder:
-                shutil.rmtree(self.save_path)
+            if self._made_folder is not None:
+                _remove_if_nothing_ran(self._made_folder)
             raise
 
     def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
@@ -185,3 +185,9 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
         if self.args.gym_packages:
             command += ["--gym-packages", *self.args.gym_packages]
         return shlex.join(command)
+
+
+def _remove_if_nothing_ran(folder: Path) -> None:
+    """Remove what a run makes before it begins, unless there is anything else: another process may have come there."""
+    if all(path.is_dir() or path.name.endswith(".monitor.csv") for path in folder.rglob("*")):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -123,14 +123,21 @@ def test_bad_arguments_get_a_sentence(env, algorithm, policy_kwargs, message):
 @pytest.mark.parametrize(
     ("algorithm", "policy", "message"),
     [
-        (TD3, HyperSACPolicy, "HyperSACPolicy is for SAC; the policy of TD3 and DDPG is HyperTD3Policy"),
-        (DDPG, HyperTQCPolicy, "HyperTQCPolicy is for TQC; the policy of TD3 and DDPG is HyperTD3Policy"),
-        (SAC, HyperTD3Policy, 'knows no use_sde.*HyperTD3Policy is for TD3 and DDPG; the string "HyperPolicy" is the'),
+        (TD3, HyperSACPolicy, "HyperSACPolicy has no target actor, which TD3 and DDPG ask for: HyperTD3Policy, "),
+        (DDPG, HyperTQCPolicy, "HyperTQCPolicy has no target actor"),
+        (SAC, HyperTD3Policy, r"knows no use_sde.*\(The strings \"HyperPolicy\", .* name those that fit"),
     ],
 )
 def test_the_policy_of_another_algorithm_is_told(env, algorithm, policy, message):
-    with pytest.raises((TypeError, ValueError), match=message):
+    with pytest.raises((AttributeError, ValueError), match=message):
         algorithm(policy, env)
+
+
+def test_policies_without_a_target_actor_say_so_to_who_asks(env):
+    policy = SAC("HyperPolicy", env, policy_kwargs=TINY).policy
+    assert not hasattr(policy, "actor_target")
+    with pytest.raises(AttributeError, match="has no attribute 'critics'"):
+        policy.critics  # noqa: B018
 
 
 @pytest.mark.parametrize("policy", [HyperTD3Policy, HyperSACPolicy])
