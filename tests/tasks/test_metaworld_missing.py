@@ -21,7 +21,7 @@ def test_importing_the_package_does_not_import_metaworld():
 @pytest.mark.parametrize("name", IDS)
 def test_without_metaworld_the_error_says_what_to_install(monkeypatch, name):
     monkeypatch.setitem(sys.modules, "metaworld", None)
-    with pytest.raises(ImportError, match=r"environment of its own, pip install 'sb3-hyper\[metaworld\]'"):
+    with pytest.raises(ImportError, match=r"environment of its own, pip install -e '\.\[metaworld\]' in a clone"):
         gym.make(name, **({"env_name": "reach-v3"} if name == IDS[0] else {}))
 
 
