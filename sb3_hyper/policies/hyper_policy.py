@@ -1,7 +1,6 @@
 """What the hyper policies of all algorithms have in common: the choice of a critic, its optimizer, and an actor."""
 
 import dataclasses
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
@@ -10,7 +9,6 @@ from typing import Any
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor
 from stable_baselines3.common.type_aliases import Schedule
 
@@ -18,15 +16,10 @@ from sb3_hyper.common.arguments import refuse_unknown
 from sb3_hyper.networks.baselines import xavier_
 from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_spec
 from sb3_hyper.policies.actors import ACTORS, HyperActor, context_columns
+from sb3_hyper.policies.cpu_cost import warn_if_slow
 from sb3_hyper.policies.critic_names import QNetworkFactory, check_critic, is_hyper, q_network_maker
 from sb3_hyper.policies.critics import EnsembleCritic, FreezingCritic, MlpCritic, QNetworkCritic
 from sb3_hyper.policies.optimizers import changes, fix_learning_rate, fused_where_possible
-
-SLOW_ON_CPU = 5_000_000  # parameters per critic from which training on a CPU deserves a warning
-# Forward passes of all critics in a gradient step: targets 1, loss and its gradient 3, actor's step 1/4 (TD3) or 1 (SAC)
-FORWARDS_PER_STEP = 4.5
-# Adam and the target's update read and write memory: per parameter, measured as the parts of a step in benchmarks/speed.py
-SECONDS_PER_PARAMETER = 1e-9
 
 
 class HyperCriticMixin(BasePolicy):
@@ -252,7 +245,7 @@ class HyperCriticMixin(BasePolicy):
         if mode and not self._cost_was_checked:
             self._cost_was_checked = True
             if isinstance(self.critic, QNetworkCritic) and self.device.type == "cpu":
-                _warn_if_slow(self.critic, is_hyper(self.critic_name))
+                warn_if_slow(self.critic, is_hyper(self.critic_name))
 
 
 def _unused(
@@ -281,26 +274,3 @@ def _resolve_learning_rate(given: float | str | None, critic: str | QNetworkFact
             "follows the algorithm's learning_rate then"
         )
     return None if given is None else positive_number('critic_learning_rate (a number, "auto" or None)', given)
-
-
-def _warn_if_slow(critic: QNetworkCritic, hyper: bool) -> None:
-    n_parameters = sum(parameter.numel() for parameter in critic.q_network.parameters()) // critic.n_critics
-    if n_parameters < SLOW_ON_CPU:
-        return
-    features = th.zeros(256, critic.features_extractor.features_dim)
-    actions = th.zeros(256, get_action_dim(critic.action_space))
-    training = critic.training
-    critic.set_training_mode(False)  # what has running statistics keeps them
-    with th.no_grad():
-        critic.q_network(features, actions)  # the first pass allocates
-        start = time.perf_counter()
-        critic.q_network(features, actions)
-        seconds = FORWARDS_PER_STEP * (time.perf_counter() - start)
-    critic.set_training_mode(training)
-    seconds += SECONDS_PER_PARAMETER * n_parameters * critic.n_critics
-    warnings.warn(
-        f"A critic of {n_parameters / 1e6:.1f} million parameters is trained on a CPU: about {seconds:.2g} s per gradient "
-        f"step at batch size 256, {seconds * 100_000 / 3600:.0f} hours for 100 000 steps, as busy as the machine is now."
-        + (' policy_kwargs=dict(preset="bounded") is the network for CPUs.' if hyper else ""),
-        stacklevel=2,
-    )

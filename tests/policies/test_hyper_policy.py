@@ -9,7 +9,7 @@ from stable_baselines3 import DDPG, SAC, TD3
 from benchmarks.plain import PlainSACPolicy, PlainTD3Policy
 from sb3_hyper import HyperSACPolicy, HyperTD3Policy, HyperTQCPolicy
 from sb3_hyper.networks.spec import resolve_spec
-from sb3_hyper.policies import hyper_policy
+from sb3_hyper.policies import cpu_cost
 from tests.networks.test_hypernetwork import port
 
 ALGORITHMS = [TD3, SAC]
@@ -163,7 +163,7 @@ def test_dict_observations_need_the_multi_input_policy(policy):
 def test_training_the_paper_preset_on_a_cpu_warns_once(env, monkeypatch):
     model = TD3("HyperPolicy", env, learning_starts=2, batch_size=4, policy_kwargs={"preset": "paper"}, device="cpu")
     model.predict(np.zeros(5, np.float32))  # acting alone does not
-    monkeypatch.setattr(hyper_policy, "SLOW_ON_CPU", 1_000_000)
+    monkeypatch.setattr(cpu_cost, "SLOW_ON_CPU", 1_000_000)
     state = th.get_rng_state()
     with pytest.warns(UserWarning, match=r"million parameters.* hours for 100 000 steps.*preset=\"bounded\""):
         model.policy.set_training_mode(True)
