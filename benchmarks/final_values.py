@@ -134,21 +134,22 @@ def main() -> None:
 def table(study: Study) -> str:
     """
     :param study: A study.
-    :return: Its rows in Markdown, in the order of its runs.
+    :return: The rows of its runs' last models in Markdown, in the order of environments, variants and seeds.
     """
-    there = rows.read(file_of(study.name))
+    there = [row for row in rows.read(file_of(study.name)) if row["which"] == "last"]
     lines = [
-        "| environment | variant | seed | model | return | discounted return | value | of random actions | gradient |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| environment | variant | seed | return | discounted return | value | of random actions | gradient |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for run in study.runs():
+    order = [list(study.environments), list(study.variants)]
+    for run in sorted(study.runs(), key=lambda run: (order[0].index(run.environment), order[1].index(run.variant), run.seed)):
         own = dict(zip(rows.RUN, (run.variant, run.environment, str(run.seed)), strict=True))
         for row in (row for row in there if own.items() <= row.items()):
             names = ("return", "policy_return", "value", "value_of_random_actions", "parameter_gradient")
             numbers = [rows.whole(float(row[name])) for name in names]
-            model = f"{row['which']}, {int(row['step']):,} steps"
-            cells = [run.environment, study.variants[run.variant].label, str(run.seed), model, *numbers]
-            lines.append("| " + " | ".join(cells) + " |")
+            lines.append(
+                "| " + " | ".join([run.environment, study.variants[run.variant].label, str(run.seed), *numbers]) + " |"
+            )
     return "\n".join(lines) if len(lines) > 2 else "No model has been measured yet."
 
 

@@ -17,7 +17,16 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from rich.progress import track
 
-from benchmarks import adaptation, dynamic_weights, final_gradients, final_values, gradient_accuracy, initial_weights, speed
+from benchmarks import (
+    adaptation,
+    dynamic_weights,
+    final_gradients,
+    final_values,
+    gradient_accuracy,
+    initial_weights,
+    slim_search,
+    speed,
+)
 from benchmarks.images import IMAGES, save_all
 from sb3_hyper.common.files import replacing
 from sb3_hyper.experiments import study_plots
@@ -42,6 +51,7 @@ CAPTIONS = {
     "efficiency": "Interquartile mean of normalised returns over environments",
     "improvement": "Probability that a run ends above one of the baseline",
 }
+MANY = 3  # environments from which on figures over all of them say more than the tables
 BLOCK = re.compile(r"(<!-- (\w+) ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -109,7 +119,7 @@ def learning_figures(study: Study) -> dict[str, Figure]:
         if study.times and any(runs.timed(runs.finished(variant)) for variant in group):
             drawn[f"{name}-time"] = study_plots.learning_curves(runs, group, "time")
     comparable = runs.comparable()
-    if len(comparable) > 1 and len(runs.bounds()) > 1:
+    if len(comparable) > 1 and len(runs.bounds()) >= MANY:
         for name, group in named_groups(runs, comparable).items():
             drawn[f"{name}-efficiency"] = study_plots.sample_efficiency(runs, group)
         if others := runs.improvable():
@@ -201,6 +211,22 @@ def models(study: Study) -> str:
     return final_values.table(study)
 
 
+def effects(study: Study) -> str:
+    """
+    :param study: The study slim-search.
+    :return: What each change is worth.
+    """
+    return slim_search.effects(runs_of(study)).markdown().strip()
+
+
+def steadiness(study: Study) -> str:
+    """
+    :param study: The study slim-search.
+    :return: How often its policies fall or stand still on Hopper, and whose values run away.
+    """
+    return slim_search.steadiness(runs_of(study)).markdown().strip()
+
+
 def costs(study: Study) -> str:
     """
     :param study: A study.
@@ -287,6 +313,8 @@ BLOCKS: dict[str, Callable[[Study], str]] = {
         values,
         finals,
         models,
+        effects,
+        steadiness,
         costs,
         initial,
         distances,

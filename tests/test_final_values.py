@@ -101,4 +101,24 @@ def test_a_value_that_is_not_finite_has_its_place_in_the_table(tmp_path, monkeyp
     numbers = {"return": "-0.2", "policy_return": "1.6", "value": "inf", "value_of_random_actions": "nan"}
     row = {"variant": "mlp", "environment": "Hopper-v5", "seed": "0", "which": "last", "step": "9", "parameter_gradient": "1"}
     rows.write(final_values.file_of("sac-100k"), [row | numbers])
-    assert "| last, 9 steps | 0 | 2 | inf | nan | 1 |" in final_values.table(study)
+    assert "| 0 | 0 | 2 | inf | nan | 1 |" in final_values.table(study)
+
+
+def test_the_table_has_last_models_by_environment_variant_and_seed(tmp_path, monkeypatch):
+    monkeypatch.setattr(final_values, "RESULTS", tmp_path)
+    study = load_study("critics-100k")
+    names = ("return", "policy_return", "value", "value_of_random_actions", "parameter_gradient")
+    keys = [
+        ("bounded", "HalfCheetah-v5", "0", "last"),
+        ("mlp", "Hopper-v5", "0", "last"),
+        ("mlp", "HalfCheetah-v5", "1", "last"),
+        ("mlp", "HalfCheetah-v5", "0", "last"),
+        ("mlp", "HalfCheetah-v5", "0", "best"),
+    ]
+    there = [
+        dict(zip((*rows.RUN, "which"), key, strict=True)) | {"step": "9"} | dict.fromkeys(names, str(index))
+        for index, key in enumerate(keys)
+    ]
+    rows.write(final_values.file_of("critics-100k"), there)
+    values = [line.split(" | ")[3] for line in final_values.table(study).splitlines()[2:]]
+    assert values == ["3", "2", "0", "1"]

@@ -138,12 +138,13 @@ def _pictures(runs: StudyRuns) -> Iterator[Picture]:
     if not comparable:
         return
     where = f"Over {', '.join(runs.bounds())}; {runs.n_seeds(comparable, runs.bounds())} each."
+    several = comparable if len(runs.bounds()) > 1 else []  # in one environment the curves above show it in its own units
     caption = "Interquartile mean of normalised returns, 95 % stratified bootstrap interval. 1 is the final score "
     caption += f"of {study.variants[study.scale].label}. "
-    for variants, part in parts(comparable):
+    for variants, part in parts(several):
         yield picture("Sample efficiency", caption + where, study_plots.sample_efficiency(runs, variants), part)
     caption = "Share of runs with a normalised final score above τ, 95 % stratified bootstrap interval. "
-    for variants, part in parts(comparable):
+    for variants, part in parts(several):
         yield picture("Performance profile", caption + where, study_plots.profile(runs, variants), part)
     if others := runs.improvable():
         caption = "Probability that a run's final score is above that of a run of the baseline, mean over environments, 95 % "

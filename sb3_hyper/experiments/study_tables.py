@@ -60,12 +60,10 @@ def scores(runs: StudyRuns) -> Table:
         )
 
     caption = (
-        f"Final: mean of the last {_n_last(runs)} evaluations ({_span_of_final(runs)}). Area: return averaged over "
-        "the steps from the first evaluation to the last. Both with 95 % bootstrap intervals over seeds, if there are two "
-        f"or more ({COVERS}). Highest: the best evaluation of each run, which is what the paper's tables have, mean ± "
-        "standard deviation (n - 1); it is biased upwards. Shortfall: how far below their best one so far the evaluations "
-        f"lie on average; 0 is steady, be it at the bottom, and means of {count([runs.study.eval_episodes], 'episode')} "
-        "scatter in steady runs, too. " + _behind(runs)
+        f"Final: mean of the last {_n_last(runs)} evaluations ({_span_of_final(runs)}). Area: return averaged over all steps "
+        f"since the first evaluation. In brackets 95 % bootstrap intervals over seeds ({COVERS}). Highest: the best "
+        "evaluation of a run, as in the paper's tables, biased upwards; mean ± standard deviation (n - 1). Shortfall: how far "
+        f"below the best one so far evaluations lie on average (0: steady, be it at the bottom). {_behind(runs)}"
     )
     header = ("Environment", "Variant", "Seeds", "Final score", "Highest", "Area under the curve", "Shortfall")
     return Table("scores", "Scores", caption, header, list(_rows(runs, row)), n_names=2)
@@ -74,7 +72,7 @@ def scores(runs: StudyRuns) -> Table:
 def pace(runs: StudyRuns) -> Table:
     """
     :param runs: The runs of a study.
-    :return: Steps to the baseline's final score; wall-clock time.
+    :return: Steps to the baseline's final score; processor time.
     """
 
     def row(variant: str, environment: str) -> tuple[str, ...]:
@@ -84,30 +82,29 @@ def pace(runs: StudyRuns) -> Table:
         if len(target) and target.mean() > runs.random_returns.get(environment, -np.inf):
             reach = _reach(runs.finished(variant, environment), target.mean())
 
-        def times(name: str, seconds: Score) -> list[float]:
-            return [seconds(run) for run in runs.timed(runs.finished(name, environment))]
+        def times(name: str) -> list[float]:
+            return [_cpu_seconds(run) for run in runs.timed(runs.finished(name, environment))]
 
-        def cost(seconds: Score) -> str:
-            own, reference = times(variant, seconds), times(baseline, seconds)
+        def cost() -> str:
+            own, reference = times(variant), times(baseline)
             if not own:
                 return NONE
             ratio = f"{np.median(own) / np.median(reference):.2f} {TIMES}" if reference else NONE
             return numbers("{} ", float(np.median(own))) + f"({ratio})"
 
-        return reach, *((cost(_seconds), cost(_cpu_seconds)) if runs.study.times else ())
+        return reach, *([cost()] if runs.study.times else [])
 
     label = runs.study.variants[runs.study.baseline].label
     caption = (
-        f"Steps after which the learning curve first reaches the mean final score of {label}: median over seeds, and how "
-        "many of them got there, be it with a single evaluation (one that did not counts as later than all others); none if "
-        "that score is no better than random actions'. "
+        f"Steps after which the learning curve first reaches the mean final score of {label}, if that is better than random "
+        "actions: median over seeds, and how many of them got there (one that did not counts as later than all others). "
     )
     header: tuple[str, ...] = ("Environment", "Variant", "Seeds", "Steps to baseline")
     if runs.study.times:
-        header += ("Seconds / 1000 steps", "Processor seconds")
+        header += ("Seconds / 1000 steps",)
         caption += (
-            f"Seconds per 1000 steps, training and evaluating, and their ratio to {label}: median over seeds. Wall-clock time "
-            f"depends on what else the machine did, processor time less so; it leaves out work on a GPU.{_timed(runs)} "
+            f"Seconds of processor time, training and evaluating, and their ratio to {label}: median over seeds; without "
+            f"work on a GPU.{_timed(runs)} "
         )
     return Table("pace", "Pace", caption + _behind(runs), header, list(_rows(runs, row)), n_names=2)
 
@@ -136,12 +133,11 @@ def equal_time(runs: StudyRuns) -> Table:
             rows.append((environment, variant.label, n_pairs, *cells))
     label = study.variants[study.baseline].label
     caption = (
-        f"Finished runs in pairs, a variant's and that of {label} with the same seed, made on the same kind of processor, "
-        "when both have had the processor time that the faster one takes in all: steps by then, and the mean return over the "
-        f"time of the faster one's last {_n_last(runs)} evaluations, or what is left of it after the slower one's first (a "
-        "pair of which there is nothing left is not counted), the same for both, interpolated linearly. Means over "
-        f"pairs, with 95 % bootstrap intervals if there are two or more ({COVERS}). Ahead: in how many pairs the variant has "
-        "the higher mean, and the higher return at the end of that time."
+        f"Runs in pairs with those of {label}, of one seed and one kind of processor, when both have had the processor time "
+        f"that the faster one takes in all: steps by then, and the mean return over the time of its last {_n_last(runs)} "
+        "evaluations, or what is left of it after the slower one's first (a pair of which nothing is left is not counted), "
+        f"interpolated linearly. In brackets 95 % bootstrap intervals over pairs ({COVERS}). Ahead: in how many pairs the "
+        "variant has the higher mean, and the higher return at the end of that time."
     )
     header = (
         "Environment",
@@ -160,32 +156,33 @@ def equal_time(runs: StudyRuns) -> Table:
 def aggregates(runs: StudyRuns) -> Table:
     """
     :param runs: The runs of a study.
-    :return: Normalised scores over environments, and the probability of improvement.
+    :return: Normalised scores over environments, and the probability of improvement; without rows where there is one
+        environment, of which the other tables tell all.
     """
     study, environments, rows = runs.study, list(runs.bounds()), []
     improvable = runs.improvable()
-    for variant in runs.comparable():
-        final_scores, areas = runs.normalised(final, variant), runs.normalised(area, variant)
-        cells = [interval(estimate(tasks, interquartile_mean), 2) for tasks in (final_scores, areas)]
-        better = interval(runs.improvement(variant), 2) if variant in improvable else NONE
-        n_runs = str(sum(map(len, final_scores)))
-        rows.append((study.variants[variant].label, n_runs, *cells, better))
-    places = count([len(environments)], "environment")
+    for variant in runs.comparable() if len(environments) > 1 else ():
+        tasks = [runs.normalised(score, variant) for score in (final, area)]
+        cells = [interval(estimate(task, statistic), 2) for task in tasks for statistic in (mean, interquartile_mean)]
+        better = runs.improvement(variant) if variant in improvable else None
+        cells.append(NONE if better is None or np.isnan(better.low) else interval(better, 2))
+        rows.append((study.variants[variant].label, str(sum(map(len, tasks[0]))), *cells))
     caption = (
-        f"Interquartile means (IQM) of normalised scores, the runs of {places} taken together "
-        f"({', '.join(environments)}; {runs.n_seeds(runs.comparable(), environments)} each), every environment with the same "
-        "weight, however many runs it has, and the probability that a run's final score is above one of "
-        f"{study.variants[study.baseline].label}; 95 % stratified bootstrap intervals (without width where "
-        "in each environment all runs or none are better, however few there are). " + missing(runs)
+        f"Normalised scores over {', '.join(environments)}, {runs.n_seeds(runs.comparable(), environments)} each; every "
+        "environment has the same weight, however many runs it has. Means; interquartile means (IQM), which leave out a "
+        "quarter of the weight at either end (where there are two environments this can be all that is good or bad in one of "
+        "them); and the probability that a run's final score is above one of "
+        f"{study.variants[study.baseline].label}, where both have several seeds. In brackets 95 % stratified bootstrap "
+        "intervals. " + missing(runs)
     )
-    header = ("Variant", "Runs", "IQM of final scores", "IQM of areas", "P(improvement)")
+    header = ("Variant", "Runs", "Mean final", "IQM final", "Mean area", "IQM area", "P(improvement)")
     return Table("aggregates", "Over environments", caption.strip(), header, rows)
 
 
 def normalisation(runs: StudyRuns) -> Table:
     """
     :param runs: The runs of a study.
-    :return: What normalised scores are made of.
+    :return: What normalised scores are made of, where a study has several environments.
     """
     bounds, rows = runs.bounds(), []
     for environment in runs.study.environments:
@@ -198,7 +195,8 @@ def normalisation(runs: StudyRuns) -> Table:
         "is the mean return of uniformly random actions. Intervals take both ends of the scale as given. " + _left_out(runs)
     )
     header = ("Environment", f"Seeds of {label}", "Random", f"Final score of {label}")
-    return Table("normalisation", "Normalisation", caption.strip(), header, rows if runs.finished() else [])
+    several = runs.finished() and len(runs.study.environments) > 1
+    return Table("normalisation", "Normalisation", caption.strip(), header, rows if several else [])
 
 
 def missing(runs: StudyRuns) -> str:
@@ -262,10 +260,6 @@ def _timed(runs: StudyRuns) -> str:
         return ""
     others = count([n_others], "other run")
     return f" Times are those of runs on {runs.processor}; {others}, of other processors or without times, have none here."
-
-
-def _seconds(run: RunResult) -> float:
-    return float(1000 * run.seconds[-1] / run.steps[-1])
 
 
 def _cpu_seconds(run: RunResult) -> float:
