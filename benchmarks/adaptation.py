@@ -12,7 +12,6 @@ KL(before || after) on the training tasks, in NAME-divergence.csv.
 """
 
 import argparse
-import csv
 from collections import defaultdict, deque
 from itertools import cycle
 from pathlib import Path
@@ -28,7 +27,7 @@ from benchmarks import rows as tables
 from benchmarks.images import IMAGES, save_all
 from sb3_hyper import MAML
 from sb3_hyper.common.figures import GREY, PALETTE, finish
-from sb3_hyper.common.files import write_csv
+from sb3_hyper.experiments.checkpoints import COMPLETE
 from sb3_hyper.experiments.study_files import load_study
 
 RESULTS = Path(__file__).parent / "results"
@@ -73,27 +72,27 @@ def read(name: str) -> Rows:
     :param name: Name of the results.
     :return: Keys -> return.
     """
-    path = file_of(name)
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {tuple(row[key] for key in KEYS): row["return"] for row in csv.DictReader(file)}
+    return {tuple(row[key] for key in KEYS): row["return"] for row in tables.read(file_of(name))}
 
 
 def collect(name: str, folder: Path) -> int:
     """
     :param name: Name of the results.
     :param folder: Where the runs lie.
-    :return: How many rows there are now; those of a run replace its older ones.
+    :return: How many rows there are now; those of a finished run replace its older ones.
     """
-    rows = read(name)
+    new: list[tables.Row] = []
     for path in sorted(folder.rglob("adaptation.npz")):
+        if not path.with_name(COMPLETE).is_file():
+            continue
         variant, environment, seed = path.relative_to(folder).parts[:3]
-        run = variant, environment, seed.removeprefix("seed-")
-        rows = {key: value for key, value in rows.items() if key[:3] != run} | rows_of(path, *run)
-    order = sorted(rows, key=lambda key: (*key[:4], int(key[4]), int(key[5]), key[6]))
-    write_csv(file_of(name), [*KEYS, "return"], ([*key, rows[key]] for key in order))
-    return len(rows)
+        own = rows_of(path, variant, environment, seed.removeprefix("seed-"))
+        new += [dict(zip(KEYS, key, strict=True)) | {"return": value} for key, value in own.items()]
+    return tables.replace(file_of(name), new, KEYS[:3], _order)
+
+
+def _order(row: tables.Row) -> tuple[str | int, ...]:
+    return (*(row[key] for key in KEYS[:4]), int(row["step"]), int(row["task"]), row["episode"])
 
 
 def curves_of(rows: Rows) -> Curves:
@@ -210,7 +209,6 @@ def divergence(name: str, folder: Path) -> None:
     :param name: Name of the results.
     :param folder: Where the runs lie.
     """
-    measured = read_divergence(name)
     models = sorted(folder.rglob("maml/*/*-v*.zip"))
     if not models:
         raise SystemExit(f"There are no models of MAML below {folder}")
@@ -225,13 +223,10 @@ def divergence(name: str, folder: Path) -> None:
         callback.init_callback(model)
         model.collect(callback)
         kl = model.logger.name_to_value["rollout/adaptation_kl"]
-        measured[variant, environment, seed.removeprefix("seed-")] = f"{kl:.3g}"
+        run = dict(zip(tables.RUN, (variant, environment, seed.removeprefix("seed-")), strict=True))
+        path = RESULTS / f"{name}-divergence.csv"
+        tables.replace(path, [run | {"kl": f"{kl:.3g}"}], tables.RUN, lambda row: [row[key] for key in tables.RUN])
         print(variant, environment, seed, f"{kl:.3g}")
-    write_csv(
-        RESULTS / f"{name}-divergence.csv",
-        ["variant", "environment", "seed", "kl"],
-        ([*run, measured[run]] for run in sorted(measured)),
-    )
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ state, go to benchmarks/results/gradient-accuracy-final.csv.
 """
 
 import argparse
-import hashlib
 import tempfile
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from benchmarks import gradient_accuracy, rows
 from sb3_hyper import cli
+from sb3_hyper.common.files import digest
 from sb3_hyper.diagnostics.gradients import ceiling
 from sb3_hyper.diagnostics.records import load_records
 from sb3_hyper.experiments.study_files import load_study
@@ -59,15 +59,14 @@ def main() -> None:
     for run in load_study("gradient-accuracy").runs():
         for complete in sorted((args.folder / run.label).glob(f"{run.algo}/*/complete")):
             model = complete.with_name(f"{run.environment.replace('/', '-')}.zip")
-            own = dict(zip(rows.RUN, (run.variant, run.environment, str(run.seed)), strict=True))
-            origin = {"model": hashlib.sha256(model.read_bytes()).hexdigest()[:8]}
+            own = rows.names_of(run)
+            origin = {"model": digest(model)[:8]}
             for samples in SAMPLES:
                 which = own | {"samples": samples}
                 of_run = [row for row in rows.read(RESULTS) if which.items() <= row.items()]
                 if len(of_run) != N_STATES or not all(origin.items() <= row.items() for row in of_run):
                     new = [own | origin | row for row in measure(model, run.environment, samples)]
-                    there = rows.read(RESULTS)  # anew: measuring takes minutes, others may have written
-                    rows.write(RESULTS, [row for row in there if not which.items() <= row.items()] + new)
+                    rows.replace(RESULTS, new, list(which))
     print(f"Rows: {RESULTS}")
 
 
@@ -82,7 +81,7 @@ def table() -> str:
     ]
     for run in study.runs():
         for samples in SAMPLES:
-            own = dict(zip(rows.RUN, (run.variant, run.environment, str(run.seed)), strict=True)) | {"samples": samples}
+            own = rows.names_of(run) | {"samples": samples}
             found = [row for row in there if own.items() <= row.items()]
             if not found:
                 continue

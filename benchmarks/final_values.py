@@ -12,7 +12,6 @@ training normalised observations, both models are measured with the statistics o
 """
 
 import argparse
-import hashlib
 import math
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import torch as th
 from rich.progress import track
 
 from benchmarks import rows
+from sb3_hyper.common.files import digest
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.experiments.diagnose import find_normalization, load_agent
 from sb3_hyper.experiments.studies import Study
@@ -29,6 +29,7 @@ from sb3_hyper.experiments.trained_env import trained_env
 from sb3_hyper.meta.maml.episodes import discounted_sums
 
 RESULTS = Path(__file__).parent / "results"
+KEYS = (*rows.RUN, "which")
 N_EPISODES = 10
 N_ACTIONS = 16
 N_GRADIENTS = 25
@@ -117,17 +118,15 @@ def main() -> None:
     th.set_num_threads(1)
     path = file_of(args.study)
     for run in track(load_study(args.study).runs()):
-        own = dict(zip(rows.RUN, (run.variant, run.environment, str(run.seed)), strict=True))
+        own = rows.names_of(run)
         for complete in sorted((args.folder / run.label).glob(f"{run.algo}/*/complete")):
             for which, name in (("last", run.environment.replace("/", "-")), ("best", "best_model")):
                 model = complete.with_name(f"{name}.zip")
-                origin = own | {"which": which, "model": hashlib.sha256(model.read_bytes()).hexdigest()[:8]}
-                there = rows.read(path)
-                if any(origin.items() <= row.items() for row in there):
+                origin = own | {"which": which, "model": digest(model)[:8]}
+                if any(origin.items() <= row.items() for row in rows.read(path)):
                     continue
                 new = origin | measure(model, run.algo, run.environment)
-                kept = [row for row in rows.read(path) if not (own | {"which": which}).items() <= row.items()]
-                rows.write(path, sorted([*kept, new], key=lambda row: [row[name] for name in (*rows.RUN, "which")]))
+                rows.replace(path, [new], KEYS, lambda row: [row[key] for key in KEYS])
     print(f"Rows: {path}")
 
 
@@ -143,7 +142,7 @@ def table(study: Study) -> str:
     ]
     order = [list(study.environments), list(study.variants)]
     for run in sorted(study.runs(), key=lambda run: (order[0].index(run.environment), order[1].index(run.variant), run.seed)):
-        own = dict(zip(rows.RUN, (run.variant, run.environment, str(run.seed)), strict=True))
+        own = rows.names_of(run)
         for row in (row for row in there if own.items() <= row.items()):
             names = ("return", "policy_return", "value", "value_of_random_actions", "parameter_gradient")
             numbers = [rows.whole(float(row[name])) for name in names]

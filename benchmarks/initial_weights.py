@@ -21,7 +21,6 @@ from stable_baselines3 import TD3
 
 from benchmarks import rows
 from sb3_hyper import HyperTD3Policy
-from sb3_hyper.common.files import write_csv
 from sb3_hyper.diagnostics.callbacks import DynamicWeightsCallback
 
 ENVIRONMENTS = ("Hopper-v5", "Walker2d-v5", "PaperAnt-v4", "HalfCheetah-v5")
@@ -88,18 +87,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=OUTPUT, help="CSV file (default: %(default)s)")
     args = parser.parse_args()
-    measured = []
     for environment in track(args.environments):
+        measured: list[rows.Row] = []
         for states, (name, gain) in itertools.product(STATES, GAINS.items()):
             found = np.array([distances(environment, states, gain, seed) for seed in range(args.seeds)])  # (n_seeds, n_layers)
             for (seed, layer), distance in np.ndenumerate(found):
-                measured.append([environment, states, name, layer + 1, seed, f"{distance:.4f}"])
+                row = {"environment": environment, "states": states, "initialization": name, "layer": str(layer + 1)}
+                measured.append(row | {"seed": str(seed), "total_variation": f"{distance:.4f}"})
             cells = ", ".join(
                 f"layer {layer + 1} {mean:.3f} +- {std:.3f}"
                 for layer, (mean, std) in enumerate(zip(found.mean(axis=0), found.std(axis=0), strict=True))
             )
             print(f"{environment:16}{states:16}{name:9}{cells}")
-    write_csv(args.output, ["environment", "states", "initialization", "layer", "seed", "total_variation"], measured)
+        rows.replace(args.output, measured, ["environment"])
     print(f"Rows: {args.output}")
 
 

@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 from rich.progress import track
@@ -98,14 +99,6 @@ def tables(study: Study) -> str:
     return "\n".join(table.markdown() for table in study_tables(runs_of(study))).strip()
 
 
-def curves(study: Study) -> str:
-    """
-    :param study: A study.
-    :return: Its learning curves.
-    """
-    return pictures(learning_figures(study))
-
-
 def learning_figures(study: Study) -> dict[str, Figure]:
     """
     :param study: A study.
@@ -179,78 +172,6 @@ def replicate(study: Study) -> str:
     return "\n".join([*commands, "", *rows]).strip()
 
 
-def cosines(study: Study) -> str:
-    """
-    :param study: The study gradient-accuracy.
-    :return: What GradientAccuracyCallback measured.
-    """
-    return f"{gradient_accuracy.table()}\n\n{pictures(gradient_accuracy.figures())}"
-
-
-def values(study: Study) -> str:
-    """
-    :param study: The study gradient-accuracy.
-    :return: The critics' values beside returns.
-    """
-    return f"{gradient_accuracy.value_table()}\n\n{pictures(gradient_accuracy.value_figures())}"
-
-
-def finals(study: Study) -> str:
-    """
-    :param study: The study gradient-accuracy.
-    :return: What more samples told of its finished models.
-    """
-    return final_gradients.table()
-
-
-def models(study: Study) -> str:
-    """
-    :param study: A study.
-    :return: Values and returns of its finished models.
-    """
-    return final_values.table(study)
-
-
-def effects(study: Study) -> str:
-    """
-    :param study: The study slim-search.
-    :return: What each change is worth.
-    """
-    return slim_search.effects(runs_of(study)).markdown().strip()
-
-
-def steadiness(study: Study) -> str:
-    """
-    :param study: The study slim-search.
-    :return: How often its policies fall or stand still on Hopper, and whose values run away.
-    """
-    return slim_search.steadiness(runs_of(study)).markdown().strip()
-
-
-def costs(study: Study) -> str:
-    """
-    :param study: A study.
-    :return: What a gradient step of each variant costs, those without a run too.
-    """
-    return speed.table(study)
-
-
-def initial(study: Study) -> str:
-    """
-    :param study: The study dynamic-weights.
-    :return: The distances to MLP-Small's weights before training, of more environments and seeds.
-    """
-    return initial_weights.table()
-
-
-def distances(study: Study) -> str:
-    """
-    :param study: The study dynamic-weights.
-    :return: The distances to MLP-Small's weights, and the histograms.
-    """
-    return f"{dynamic_weights.table()}\n\n{pictures(dynamic_weights.figures())}"
-
-
 def episodes(study: Study) -> str:
     """
     :param study: A study of meta-learners.
@@ -259,7 +180,7 @@ def episodes(study: Study) -> str:
     parts = [f"**{SPLITS[split]}**\n\n{adaptation.table(study.name, split)}" for split in adaptation.splits(study.name)]
     if not parts:
         return "No episodes have been collected yet."
-    return "\n\n".join([*parts, pictures(adaptation_figures(study))])
+    return "\n\n".join(parts)
 
 
 def noise(study: Study) -> str:
@@ -271,7 +192,7 @@ def noise(study: Study) -> str:
     lines = ["| model | evaluated | mean | variance | coefficient of variation |", "|---|---|---|---|---|"]
     for label, when, one in statistics:
         lines.append(f"| {label} | {when} | {one.mean:.0f} | {one.variance:.0f} | {one.coefficient:.2f} |")
-    return "\n".join([*lines, "", pictures(noise_figures(study))])
+    return "\n".join(lines)
 
 
 def noise_figures(study: Study) -> dict[str, Figure]:
@@ -302,34 +223,47 @@ def pictures(figures: Mapping[str, Figure]) -> str:
     return "\n".join(f"![{caption}](../images/{name}.png)" for name, caption in captions.items())
 
 
-BLOCKS: dict[str, Callable[[Study], str]] = {
-    function.__name__: function
-    for function in (
-        settings,
-        curves,
-        tables,
-        replicate,
-        cosines,
-        values,
-        finals,
-        models,
-        effects,
-        steadiness,
-        costs,
-        initial,
-        distances,
-        episodes,
-        noise,
-    )
-}
-# kind of block -> its figures, and the files of rows that they are drawn from
-FIGURES: dict[str, tuple[Callable[[Study], dict[str, Figure]], Callable[[Study], Path]]] = {
-    "curves": (learning_figures, lambda study: RESULTS / f"{study.name}.csv"),
-    "cosines": (lambda study: gradient_accuracy.figures(), lambda study: gradient_accuracy.RESULTS),
-    "values": (lambda study: gradient_accuracy.value_figures(), lambda study: gradient_accuracy.RESULTS),
-    "distances": (lambda study: dynamic_weights.figures(), lambda study: dynamic_weights.RESULTS),
-    "noise": (noise_figures, lambda study: UPDATE_NOISE),
-    "episodes": (adaptation_figures, lambda study: adaptation.file_of(study.name)),
+class Block(NamedTuple):
+    """What a kind of block is made from: text, and figures with the file of rows that they are drawn from."""
+
+    text: Callable[[Study], str] | None
+    figures: Callable[[Study], dict[str, Figure]] | None = None
+    file: Callable[[Study], Path] = lambda study: RESULTS / f"{study.name}.csv"
+
+    def content(self, study: Study) -> str:
+        """
+        :param study: A study.
+        :return: The text, and links to the figures.
+        """
+        parts = [self.text(study)] if self.text else []
+        return "\n\n".join([*parts, pictures(self.figures(study))] if self.figures else parts)
+
+
+# kind of block -> how it is made; those without a study in them are of the study that they are named after
+BLOCKS = {
+    "settings": Block(settings),
+    "curves": Block(None, learning_figures),
+    "tables": Block(tables),
+    "replicate": Block(replicate),
+    "cosines": Block(
+        lambda _: gradient_accuracy.table(), lambda _: gradient_accuracy.figures(), lambda _: gradient_accuracy.RESULTS
+    ),
+    "values": Block(
+        lambda _: gradient_accuracy.value_table(),
+        lambda _: gradient_accuracy.value_figures(),
+        lambda _: gradient_accuracy.RESULTS,
+    ),
+    "finals": Block(lambda _: final_gradients.table()),
+    "models": Block(final_values.table),
+    "effects": Block(lambda study: slim_search.effects(runs_of(study)).markdown().strip()),
+    "steadiness": Block(lambda study: slim_search.steadiness(runs_of(study)).markdown().strip()),
+    "costs": Block(speed.table),
+    "initial": Block(lambda _: initial_weights.table()),
+    "distances": Block(
+        lambda _: dynamic_weights.table(), lambda _: dynamic_weights.figures(), lambda _: dynamic_weights.RESULTS
+    ),
+    "episodes": Block(episodes, adaptation_figures, lambda study: adaptation.file_of(study.name)),
+    "noise": Block(noise, noise_figures, lambda _: UPDATE_NOISE),
 }
 
 
@@ -343,7 +277,9 @@ def rendered(text: str) -> str:
     def block(match: re.Match[str]) -> str:
         start, kind, name, end = match.groups()
         study = load_study(name)
-        content = BLOCKS[kind](study) if kind == "replicate" or runs_of(study).finished() else "No run has finished yet."
+        content = (
+            BLOCKS[kind].content(study) if kind == "replicate" or runs_of(study).finished() else "No run has finished yet."
+        )
         return f"{start}\n{content}\n\n{end}"
 
     return BLOCK.sub(block, text)
@@ -364,10 +300,9 @@ def main() -> int:
             with replacing(path) as temporary:
                 temporary.write_text(new, encoding="utf-8")
             for _, kind, name, _ in BLOCK.findall(text):
-                if kind in FIGURES:
-                    figures, file = FIGURES[kind]
+                if figures := BLOCKS[kind].figures:
                     study = load_study(name)
-                    save_all(figures(study), IMAGES, [file(study)])
+                    save_all(figures(study), IMAGES, [BLOCKS[kind].file(study)])
     print("\n".join(f"{'stale' if args.check else 'new'}: {path.relative_to(ROOT)}" for path in stale) or "All is as it was")
     return 1 if args.check and stale else 0
 

@@ -13,7 +13,7 @@ import numpy as np
 from rich.progress import track
 
 import sb3_hyper  # noqa: F401, registers PaperAnt-v4
-from sb3_hyper.common.files import write_csv
+from benchmarks import rows
 
 ENVIRONMENTS = (
     "HalfCheetah-v5",
@@ -65,23 +65,20 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT, help="CSV file (default: %(default)s)")
     args = parser.parse_args()
 
-    rows = []
     for environment in args.environments:
         returns, lengths = random_episodes(environment, args.episodes, args.seed)
-        rows.append(
-            {
-                "environment": environment,
-                "mean_return": f"{returns.mean():.2f}",
-                "standard_error": f"{returns.std(ddof=1) / np.sqrt(len(returns)):.2f}",
-                "std_return": f"{returns.std(ddof=1):.2f}",
-                "mean_length": f"{lengths.mean():.1f}",
-                "episodes": args.episodes,
-                "seed": args.seed,
-                "gymnasium": gym.__version__,
-                "mujoco": mujoco.__version__,
-            }
-        )
-    write_csv(args.output, rows[0], (row.values() for row in rows))
+        row = {
+            "environment": environment,
+            "mean_return": f"{returns.mean():.2f}",
+            "standard_error": f"{returns.std(ddof=1) / np.sqrt(len(returns)):.2f}",
+            "std_return": f"{returns.std(ddof=1):.2f}",
+            "mean_length": f"{lengths.mean():.1f}",
+            "episodes": str(args.episodes),
+            "seed": str(args.seed),
+            "gymnasium": gym.__version__,
+            "mujoco": mujoco.__version__,
+        }
+        rows.replace(args.output, [row], ["environment"])
     print(f"Rows: {args.output}")
 
 

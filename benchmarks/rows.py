@@ -4,12 +4,15 @@ import argparse
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from matplotlib.figure import Figure
 
 from benchmarks.images import IMAGES, save_all
 from sb3_hyper.common.files import write_csv
+from sb3_hyper.experiments.studies import Run
 
 RUN = ("variant", "environment", "seed")
 Row = dict[str, str]
@@ -26,6 +29,14 @@ def read(path: Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
+def names_of(run: Run) -> Row:
+    """
+    :param run: A run of a study.
+    :return: The columns of ``RUN``.
+    """
+    return dict(zip(RUN, (run.variant, run.environment, str(run.seed)), strict=True))
+
+
 def collect(path: Path, folder: Path, file: str, rows_of: Callable[[Path], Iterable[Row]], order: Sequence[str]) -> int:
     """
     Add the finished runs below a folder to a CSV file. The rows of a run replace all its older ones; runs that are not there
@@ -39,15 +50,33 @@ def collect(path: Path, folder: Path, file: str, rows_of: Callable[[Path], Itera
     :return: How many rows there are now.
     :raises ValueError: If runs have other columns than the file.
     """
-    rows = read(path)
+    new = []
     for stored in sorted(folder.glob(f"*/*/seed-*/{file}")):
         if not any(stored.parent.glob("*/*/complete")):
             continue
         variant, environment, seed = stored.parts[-4:-1]
         run = dict(zip(RUN, (variant, environment, seed.removeprefix("seed-")), strict=True))
-        rows = [row for row in rows if any(row[key] != run[key] for key in RUN)] + [run | row for row in rows_of(stored)]
-    rows.sort(key=lambda row: (*(row[key] for key in RUN[:2]), *(int(row[key]) for key in ("seed", *order))))
-    write(path, rows)
+        new += [run | row for row in rows_of(stored)]
+    return replace(path, new, RUN, lambda row: (*(row[key] for key in RUN[:2]), *(int(row[key]) for key in ("seed", *order))))
+
+
+def replace(path: Path, new: Sequence[Row], names: Sequence[str], order: Callable[[Row], Any] | None = None) -> int:
+    """
+    Put rows in the place of those that are named alike. All others stay, also those that someone else has written meanwhile.
+
+    :param path: The CSV file.
+    :param new: The rows.
+    :param names: Columns that name what a row is about.
+    :param order: Key to sort all rows by; None for the new ones at the end.
+    :return: How many rows there are now.
+    :raises ValueError: If the new rows have other columns than the file.
+    """
+    named = {tuple(row[name] for name in names) for row in new}
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        rows = [row for row in read(path) if tuple(row[name] for name in names) not in named] + list(new)
+        if order:
+            rows.sort(key=order)
+        write(path, rows)
     return len(rows)
 
 

@@ -82,8 +82,10 @@ def effects(runs: StudyRuns) -> Table:
     for change, variants in CHANGES.items():
         cells, n_runs = [], []
         for environment, score in product(environments, (final, area)):
-            pairs = [tuple(runs.scores(score, name, environment) for name in pair) for pair in variants]
-            pairs = [pair for pair in pairs if all(map(len, pair))]
+            scores = [
+                (runs.scores(score, one, environment), runs.scores(score, other, environment)) for one, other in variants
+            ]
+            pairs = [pair for pair in scores if all(map(len, pair))]
             sizes = [sum(len(pair[side]) for pair in pairs) for side in (0, 1)]
             if score is final:
                 n_runs.append("{} / {}".format(*sizes))

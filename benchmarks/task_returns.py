@@ -15,7 +15,7 @@ from rich.progress import track
 from stable_baselines3.common.env_util import make_vec_env
 
 import sb3_hyper  # noqa: F401, registers the environments
-from sb3_hyper.common.files import write_csv
+from benchmarks import rows
 from sb3_hyper.meta.curves import adaptation_curve, do_nothing_returns, play_once
 from sb3_hyper.tasks.registration import TASK_ENVS
 from sb3_hyper.tasks.vectorized import sample_task_set
@@ -23,7 +23,7 @@ from sb3_hyper.tasks.vectorized import sample_task_set
 OUTPUT = Path(__file__).parent / "results" / "task-returns.csv"
 
 
-def measure(name: str, n_tasks: int, seed: int) -> list[dict[str, str | int]]:
+def measure(name: str, n_tasks: int, seed: int) -> list[rows.Row]:
     """
     :param name: Id of the environment.
     :param n_tasks: How many tasks of each split.
@@ -31,7 +31,7 @@ def measure(name: str, n_tasks: int, seed: int) -> list[dict[str, str | int]]:
     :return: A row for each split and policy.
     """
     env = make_vec_env(name, min(n_tasks, 10))
-    rows: list[dict[str, str | int]] = []
+    measured: list[rows.Row] = []
     for split, tasks in sample_task_set(env, n_tasks, n_tasks, seed=seed):
         if not tasks:
             continue
@@ -43,21 +43,21 @@ def measure(name: str, n_tasks: int, seed: int) -> list[dict[str, str | int]]:
             seed,
         )
         for policy, returns in (("nothing", do_nothing_returns(env, tasks, seed)), ("random", random.returns[:, 0])):
-            rows.append(
+            measured.append(
                 {
                     "environment": name,
                     "split": split,
                     "policy": policy,
                     "mean_return": f"{returns.mean():.2f}",
                     "standard_error": f"{returns.std(ddof=1) / np.sqrt(len(returns)):.2f}",
-                    "n_tasks": len(tasks),
-                    "seed": seed,
+                    "n_tasks": str(len(tasks)),
+                    "seed": str(seed),
                     "gymnasium": gym.__version__,
                     "mujoco": mujoco.__version__,
                 }
             )
     env.close()
-    return rows
+    return measured
 
 
 def main() -> None:
@@ -68,8 +68,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=OUTPUT, help="CSV file (default: %(default)s)")
     args = parser.parse_args()
-    rows = [row for name in track(args.environments) for row in measure(name, args.tasks, args.seed)]
-    write_csv(args.output, rows[0], (row.values() for row in rows))
+    for name in track(args.environments):
+        rows.replace(args.output, measure(name, args.tasks, args.seed), ["environment"])
     print(f"Rows: {args.output}")
 
 

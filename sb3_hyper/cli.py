@@ -18,10 +18,12 @@ from sb3_hyper.experiments import diagnose, update_noise
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.preflight import check_study, untrained
-from sb3_hyper.experiments.report import make_report, tables_latex, tables_markdown, variant_settings
+from sb3_hyper.experiments.report import make_report, variant_settings
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_results, results_of, same_runs
 from sb3_hyper.experiments.studies import Study, StudyError
 from sb3_hyper.experiments.study_files import load_study, study_names
+from sb3_hyper.experiments.study_runs import StudyRuns
+from sb3_hyper.experiments.study_tables import study_tables
 from sb3_hyper.experiments.workspace import Workspace
 
 UNFINISHED = 3  # exit status when runs are left that the same command would go on with
@@ -151,17 +153,10 @@ def status_of(workspace: Workspace, console: Console) -> Counter[str]:
     """
     states = workspace.states()
     counts: Counter[str] = Counter(states.values())
+    done = Counter((run.variant, run.environment) for run, state in states.items() if state == "done")
     table = Table("variant", *workspace.study.environments, title=f"{escape(workspace.study.title)}: seeds done")
     for variant in workspace.study.variants:
-        cells = []
-        for environment in workspace.study.environments:
-            done = [
-                run
-                for run, state in states.items()
-                if state == "done" and (run.variant, run.environment) == (variant, environment)
-            ]
-            cells.append(str(len(done)))
-        table.add_row(variant, *cells)
+        table.add_row(variant, *(str(done[variant, environment]) for environment in workspace.study.environments))
     console.print(table)
     console.print(", ".join(f"{number} {state}" for state, number in counts.items()))
     for run, state in states.items():
@@ -182,14 +177,12 @@ def report_study(args: argparse.Namespace, console: Console) -> int:
             f"There is nothing to report: no run of {workspace.study.name} has results in {workspace.results}. Those that "
             "come with this repository: --results benchmarks/results"
         )
-    if args.format == "markdown":
-        print(tables_markdown(workspace.study, results))
-    elif args.format == "latex":
-        print(tables_latex(workspace.study, results))
-    else:
-        output = args.output or workspace.folder / "report.html"
-        make_report(workspace.study, results, output)
-        console.print(f"Report: {output}")
+    if args.format != "html":
+        print("\n".join(getattr(table, args.format)() for table in study_tables(StudyRuns(workspace.study, results))))
+        return 0
+    output = args.output or workspace.folder / "report.html"
+    make_report(workspace.study, results, output)
+    console.print(f"Report: {output}")
     return 0
 
 

@@ -29,11 +29,9 @@ def test_the_tables_are_those_of_the_rows(path):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_the_figures_were_drawn_from_these_rows(path):
     for _, kind, name, _ in pages.BLOCK.findall(path.read_text(encoding="utf-8")):
-        if kind in pages.FIGURES:
-            figures, file = pages.FIGURES[kind]
-            study = load_study(name)
-            for figure in figures(study):
-                assert source_of(IMAGES / f"{figure}.png") == fingerprint([file(study)]), "make results"
+        block, study = pages.BLOCKS[kind], load_study(name)
+        for figure in block.figures(study) if block.figures else ():
+            assert source_of(IMAGES / f"{figure}.png") == fingerprint([block.file(study)]), "make results"
 
 
 def test_every_image_is_shown_somewhere():

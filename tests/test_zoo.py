@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 import pytest
 import yaml
+from filelock import FileLock
 from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -217,6 +218,15 @@ def test_resume_leaves_other_runs_alone(tmp_path):
     (tmp_path / "td3" / "Pendulum-v1_1" / "Pendulum-v1" / "config.yml").touch()
     out = python("sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, "--resume", *SHORT, ok=False)
     assert "Pendulum-v1_1 holds a run that was not started with --resume" in out
+
+
+def test_what_a_run_is_can_not_be_changed_while_it_runs(tmp_path):
+    command = ["sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, "--resume", *SHORT, *FAST]
+    folder = tmp_path / "td3" / "Pendulum-v1_1"
+    folder.mkdir(parents=True)
+    with FileLock(folder / "lock"):  # as the other process has it, from its first moments on
+        assert "Another process works on" in python(*command, ok=False)
+    assert not (folder / "asked.json").exists()
 
 
 @pytest.mark.slow

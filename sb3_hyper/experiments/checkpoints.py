@@ -29,6 +29,7 @@ from sb3_hyper.experiments.counters import get_counters, set_counters
 from sb3_hyper.experiments.obstacles import begins_afresh, obstacle
 
 BUSY = 75  # exit status of a process that finds another at work on its run (EX_TEMPFAIL)
+INTERRUPTED = 130  # of one that Ctrl-C has interrupted, and that can go on
 COMPLETE = "complete"  # the file that marks a run whose end was reached and saved
 SAVE_SECONDS = 600.0
 MONITORS = "*.monitor.csv"  # SB3's logs of training episodes, one per environment
@@ -206,7 +207,8 @@ class ResumableRun(BaseCallback):
         self._report()
 
     def finish(self) -> None:
-        """Mark the run as complete, and remove its checkpoints."""
+        """Mark the run as complete, once what it saved is on the disk, and remove its checkpoints."""
+        sync(self.folder)
         (self.folder / COMPLETE).touch()
         remove_checkpoints(self.folder)
 

@@ -103,13 +103,15 @@ class LocalEngine:
             run = worker.run
             if status == 0:
                 self.workspace.collect()
-                self._states[run] = "done"
                 self._speeds.append((time.monotonic() - worker.started) / self.workspace.study.steps)
-                self._say(f"done   {run.label}")
             elif is_failure(status):
                 self.workspace.note_failure(run, status)
+            if failure := self.workspace.failure(run):
                 self._states[run] = "failed"
-                self._say(f"failed {run.label}: {self.workspace.failure(run)}")
+                self._say(f"failed {run.label}: {failure}")
+            elif status == 0:
+                self._states[run] = "done"
+                self._say(f"done   {run.label}")
             elif status < 0:
                 # killed from outside: the next call goes on with it, this one does not insist
                 self._say(f"killed {run.label} by signal {-status}")

@@ -77,26 +77,6 @@ def make_report(
         temporary.write_text(page, encoding="utf-8")
 
 
-def tables_markdown(study: Study, results: Iterable[RunResult], random_returns: Mapping[str, float] = RANDOM_RETURNS) -> str:
-    """
-    :param study: The study.
-    :param results: Its runs so far.
-    :param random_returns: Environment -> return of random actions.
-    :return: The tables of the report in Markdown.
-    """
-    return "\n".join(table.markdown() for table in study_tables(StudyRuns(study, results, random_returns)))
-
-
-def tables_latex(study: Study, results: Iterable[RunResult], random_returns: Mapping[str, float] = RANDOM_RETURNS) -> str:
-    """
-    :param study: The study.
-    :param results: Its runs so far.
-    :param random_returns: Environment -> return of random actions.
-    :return: The tables of the report in LaTeX, for documents that use the package booktabs.
-    """
-    return "\n".join(table.latex() for table in study_tables(StudyRuns(study, results, random_returns)))
-
-
 def inline_svg(figure: Figure, prefix: str) -> Markup:
     """
     :param figure: A figure.
@@ -132,7 +112,7 @@ def _pictures(runs: StudyRuns) -> Iterator[Picture]:
     for variants, part in parts(started):
         yield picture("Return against steps", caption, study_plots.learning_curves(runs, variants), part)
     caption += f" Processor time of training and evaluating, work on a GPU left out, of runs on {runs.processor}."
-    for variants, part in parts([variant for variant in started if study.times and runs.timed(runs.all(variant))]):
+    for variants, part in parts([variant for variant in started if runs.has_times(variant)]):
         yield picture("Return against time", caption, study_plots.learning_curves(runs, variants, "time"), part)
     comparable = runs.comparable()
     if not comparable:

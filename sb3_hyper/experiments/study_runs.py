@@ -152,6 +152,13 @@ class StudyRuns:
         processor = self.processor
         return [run for run in runs if run.processor == processor and np.isfinite(run.cpu_seconds).all()]
 
+    def has_times(self, variant: str) -> bool:
+        """
+        :param variant: Name of a variant.
+        :return: Whether its curves against time can be drawn, in one environment at least.
+        """
+        return self.study.times and any(self.timed(self.drawn(variant, place)) for place in self.study.environments)
+
     def at_equal_time(self, variant: str, environment: str) -> list[tuple[Standing, Standing] | None]:
         """
         Compare runs with the baseline's when both have had the processor time that the faster one takes in all.

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from sb3_hyper.common.files import read_json, replacing, write_json
 from sb3_hyper.experiments.algorithms import META_ALGORITHMS
-from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE
+from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE, INTERRUPTED
 from sb3_hyper.experiments.results import ANOTHER_DEFINITION, Row, RunResult, merge_rows, results_of
 from sb3_hyper.experiments.studies import Run, Study, StudyError
 
@@ -125,10 +125,15 @@ class Workspace:
     def failure(self, run: Run) -> str | None:
         """
         :param run: A run.
-        :return: The last line of its log if it failed, and has not been defined anew since.
+        :return: The last line of its log if it failed, and has not been defined anew since; or that it came to its end, but
+            not to its last evaluation, as callbacks can bring about.
         """
+        if self._is_redefined(run):
+            return None
+        if self.is_complete(run) and not self.study.is_whole(run.algo, self.result(run).steps):
+            return "it ended before its last evaluation"
         path = self.run_folder(run) / "failed.txt"
-        if not path.is_file() or self._is_redefined(run):
+        if not path.is_file():
             return None
         return path.read_text(encoding="utf-8").splitlines()[-1]
 
@@ -254,7 +259,7 @@ def is_failure(status: int) -> bool:
     :param status: Exit status of a run's process.
     :return: Whether the run failed; one that was killed from outside did not, and can go on.
     """
-    return (status > 0 and status != BUSY) or status in CRASHES
+    return (status > 0 and status not in (BUSY, INTERRUPTED)) or status in CRASHES
 
 
 def carry_out(workspace: Workspace, run: Run) -> Sequence[Row]:

@@ -154,7 +154,7 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
         :param model: The trained model.
         """
         if model.num_timesteps < self.n_timesteps:
-            print(f"Interrupted at step {model.num_timesteps} of {self.n_timesteps}")
+            print(f"Ended at step {model.num_timesteps} of {self.n_timesteps}")
         if isinstance(model, OffPolicyAlgorithm) and model.num_timesteps <= model.learning_starts:
             print(f"No gradient step was taken: learning starts after {model.learning_starts} steps")
         super().save_trained_model(model)

@@ -18,7 +18,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.common.files import read_json, write_json
-from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE, ResumableRun, remove_checkpoints
+from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE, INTERRUPTED, ResumableRun, remove_checkpoints
 from sb3_hyper.experiments.obstacles import begins_afresh
 from sb3_hyper.experiments.repeatable_resets import RepeatableResets
 from sb3_hyper.zoo.managers import ExperimentManager
@@ -41,17 +41,17 @@ class ResumingExperimentManager(ExperimentManager):
                 "Give this run a log folder of its own: -f FOLDER"
             )
         os.makedirs(self.params_path, exist_ok=True)
-        self._check_same_run()
-        if (Path(self.save_path) / COMPLETE).is_file():
-            remove_checkpoints(Path(self.save_path))  # a kill may have come between the mark and this
-            print(f"Complete: {self.save_path}")
-            sys.exit(0)
         self.lock = FileLock(Path(self.save_path) / "lock")
         try:
             self.lock.acquire(timeout=1)  # held until the process ends, however it ends; a moment, for who asks takes it too
         except Timeout:
             print(f"Another process works on {self.save_path}")
             sys.exit(BUSY)
+        self._check_same_run()  # behind the lock: it notes what this run is
+        if (Path(self.save_path) / COMPLETE).is_file():
+            remove_checkpoints(Path(self.save_path))  # a kill may have come between the mark and this
+            print(f"Complete: {self.save_path}")
+            sys.exit(0)
 
     def _check_same_run(self) -> None:
         """A folder holds one run: what another command asks for is neither gone on with nor written over it."""
@@ -165,7 +165,7 @@ class ResumingExperimentManager(ExperimentManager):
                 if isinstance(callback, ProgressBarCallback):
                     callback.on_training_end()
             print(f"Interrupted at step {model.num_timesteps} of {self.n_timesteps}: the same command goes on", flush=True)
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
         assert model.env is not None
         model.env.close()
 

@@ -31,6 +31,17 @@ def test_a_failure_leaves_what_was_there(tmp_path):
     assert os.listdir(tmp_path) == ["file.txt"]
 
 
+def test_an_interruption_after_the_last_moment_stays_one(tmp_path, monkeypatch):
+    def interrupted(old, new, replace=os.replace):
+        replace(old, new)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_json(tmp_path / "file.json", 1)
+    assert os.listdir(tmp_path) == ["file.json"]
+
+
 def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "target.json").write_text("1")
     (tmp_path / "link.json").symlink_to(tmp_path / "target.json")

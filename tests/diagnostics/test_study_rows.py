@@ -1,10 +1,21 @@
 """Rows of the studies gradient-accuracy and dynamic-weights."""
 
+from threading import Thread
+
 import numpy as np
 import pytest
 from stable_baselines3 import TD3
 
-from benchmarks import dynamic_weights, final_gradients, gradient_accuracy, rows
+from benchmarks import (
+    adaptation,
+    dynamic_weights,
+    final_gradients,
+    gradient_accuracy,
+    initial_weights,
+    random_returns,
+    rows,
+    task_returns,
+)
 from sb3_hyper.diagnostics.records import Records
 from sb3_hyper.diagnostics.weights import common_bins, total_variation, total_variation_of_histograms
 
@@ -52,6 +63,58 @@ def test_runs_that_have_not_finished_are_not_collected(folder):
     (folder / "mlp" / "Hopper-v5" / "seed-1" / "td3" / "Hopper-v5_1" / "complete").unlink()
     assert gradient_accuracy.collect(folder) == 2
     assert {row["seed"] for row in rows.read(gradient_accuracy.RESULTS)} == {"0"}
+
+
+def test_rows_that_others_write_meanwhile_stay(tmp_path):
+    path = tmp_path / "rows.csv"
+
+    def work(name):
+        for number in range(50):
+            rows.replace(path, [{"name": name, "number": str(number)}], ("name", "number"))
+
+    threads = [Thread(target=work, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(rows.read(path)) == 100
+
+
+def test_rows_are_replaced_by_name_and_put_in_order(tmp_path):
+    path = tmp_path / "rows.csv"
+    rows.replace(path, [{"name": "a", "value": "2"}, {"name": "b", "value": "1"}], ["name"])
+    assert rows.replace(path, [{"name": "a", "value": "0"}], ["name"], lambda row: row["value"]) == 2
+    assert [row["name"] + row["value"] for row in rows.read(path)] == ["a0", "b1"]
+
+
+@pytest.mark.parametrize("module", [random_returns, initial_weights, task_returns])
+def test_what_is_measured_again_replaces_nothing_else(module, tmp_path, monkeypatch):
+    environment = {random_returns: "Pendulum-v1", initial_weights: "Hopper-v5", task_returns: "PointGoal-v0"}[module]
+    (there,) = [row for row in rows.read(module.OUTPUT) if row["environment"] != environment][:1]
+    path = tmp_path / "rows.csv"
+    rows.write(path, [there, there | {"environment": environment}])
+    options = {random_returns: ["--episodes", "2"], initial_weights: ["--seeds", "1"], task_returns: ["--tasks", "2"]}[module]
+    monkeypatch.setattr("sys.argv", ["measure", "--environments", environment, *options, "--output", str(path)])
+    module.main()
+    new = rows.read(path)
+    assert new[0] == there
+    assert {row["environment"] for row in new[1:]} == {environment}
+    assert there | {"environment": environment} not in new
+
+
+def test_episodes_of_finished_runs_are_collected(tmp_path, monkeypatch):
+    monkeypatch.setattr(adaptation, "RESULTS", tmp_path)
+    for seed in (0, 1):
+        folder = tmp_path / "study" / "mlp" / "PointGoal-v0" / f"seed-{seed}" / "pearl" / "PointGoal-v0_1"
+        folder.mkdir(parents=True)
+        returns = np.arange(4.0).reshape(1, 2, 2)
+        np.savez(folder / "adaptation.npz", timesteps=np.array([9]), returns_test=returns, nothing_test=np.zeros(2))
+    (tmp_path / "study" / "mlp" / "PointGoal-v0" / "seed-1" / "pearl" / "PointGoal-v0_1" / "complete").touch()
+    for _ in range(2):  # the same again replaces it
+        assert adaptation.collect("study", tmp_path / "study") == 6
+    found = adaptation.read("study")
+    assert {key[2] for key in found} == {"1"}
+    assert found["mlp", "PointGoal-v0", "1", "test", "9", "1", "0"] == "2.000"
 
 
 def test_distances_of_generated_weights_to_those_of_mlp_small(tmp_path, monkeypatch):

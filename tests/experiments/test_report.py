@@ -1,8 +1,11 @@
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
-from sb3_hyper.experiments.report import make_report, tables_latex, tables_markdown
+from sb3_hyper.experiments.report import make_report
+from sb3_hyper.experiments.study_runs import StudyRuns
+from sb3_hyper.experiments.study_tables import study_tables
 from sb3_hyper.experiments.table import TIMES
 from tests.experiments.fake_runs import RANDOM, both_everywhere, half_finished, make_run, make_study
 
@@ -133,6 +136,13 @@ def test_a_study_that_has_only_begun_has_curves(report):
     assert "New (1 seed, unfinished)" in page.text
 
 
+def test_a_finished_run_without_times_beside_an_unfinished_one_with_them(report):
+    unknown = dict.fromkeys(("seconds", "cpu_seconds"), np.full(6, np.nan))
+    finished = make_run("base", "A-v0", 0, range(6), **unknown)
+    page = report([finished, make_run("base", "A-v0", 1, [0, 1])])
+    assert page.tags.count("svg") == 1  # against steps: of the run that is drawn no times are known
+
+
 def test_what_is_left_out_is_said(report):
     page = report(half_finished(), random_returns={"A-v0": 0.0})
     assert "Left out: B-v0 (the return of random actions is not known)" in page.text
@@ -174,8 +184,8 @@ def test_the_same_results_give_the_same_page(tmp_path):
 
 def test_tables_agree_whatever_they_are_written_in(report):
     page = report(both_everywhere())
-    markdown = tables_markdown(make_study(), both_everywhere(), RANDOM)
-    latex = tables_latex(make_study(), both_everywhere(), RANDOM)
+    tables = study_tables(StudyRuns(make_study(), both_everywhere(), RANDOM))
+    markdown, latex = ("\n".join(getattr(table, kind)() for table in tables) for kind in ("markdown", "latex"))
     assert ["Base", "3", *["1.00 [0.93, 1.07]"] * 2, "0.90 [0.83, 0.97]", "0.95 [0.83, 0.97]", "-"] in page.rows
     assert "| Base | 3 | 1.00 [0.93, 1.07] | 1.00 [0.93, 1.07] | 0.90 [0.83, 0.97] | 0.95 [0.83, 0.97] | - |" in markdown
     assert r"& 0.90 {[}0.83, 0.97{]} & 0.95 {[}0.83, 0.97{]} & - \\" in latex

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from sb3_hyper.cli import UNFINISHED
 from sb3_hyper.common.files import write_json
-from sb3_hyper.experiments.checkpoints import BUSY
+from sb3_hyper.experiments.checkpoints import BUSY, INTERRUPTED
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_rows
@@ -233,7 +233,7 @@ def test_algorithms_without_a_replay_buffer_run_too(tmp_path):
 
 def test_a_crash_is_a_failure_and_a_kill_is_none():
     assert all(is_failure(status) for status in (1, 2, -signal.SIGSEGV, -signal.SIGABRT))
-    assert not any(is_failure(status) for status in (0, BUSY, -signal.SIGKILL, -signal.SIGTERM))
+    assert not any(is_failure(status) for status in (0, BUSY, INTERRUPTED, -signal.SIGKILL, -signal.SIGTERM))
 
 
 def test_a_run_of_which_rows_are_missing_is_not_done(tmp_path):
@@ -273,6 +273,19 @@ def test_a_failure_is_shown_and_stops_nothing(tmp_path, capsys):
     assert workspace.log_path(broken).stat().st_mtime == started  # it was not tried again
     workspace.forgive(broken)
     assert workspace.states()[broken] == "pending"
+
+
+@pytest.mark.slow
+def test_a_run_that_ends_before_its_last_evaluation_has_failed(tmp_path):
+    stop = {"stable_baselines3.common.callbacks.StopTrainingOnMaxEpisodes": {"max_episodes": 2}}
+    variant = {"file": "td3", "hyperparams": HYPERPARAMS | {"callback": [stop]}}
+    workspace = make_workspace(tmp_path, variants={"sa_hyper": variant}, steps=600)
+    (run,) = workspace.study.runs()
+    for _ in range(2):  # it is not started again
+        assert not run_local(workspace)
+        assert workspace.states()[run] == "failed"
+        assert workspace.failure(run) == "it ended before its last evaluation"
+        assert workspace.log_path(run).read_text().count("Ended at step 400 of 600") == 1
 
 
 @pytest.mark.slow
