@@ -90,7 +90,7 @@ def plain_train(model: MAML, batches: list[MetaBatch]) -> None:
 
     loss, _ = objective()
     gradient = flat(th.autograd.grad(loss, parameters))
-    step = conjugate_gradient(times_hessian, gradient, model.cg_max_steps)
+    step, _ = conjugate_gradient(times_hessian, gradient, model.cg_max_steps)
     full_step = step * (2 * model.target_kl / (step @ times_hessian(step))) ** 0.5
     start, fraction = flat(parameters).detach(), 1.0
     for _ in range(model.line_search_max_iter):

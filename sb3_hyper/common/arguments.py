@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import numbers
 from collections.abc import Collection, Iterator
 
 #: Algorithms give these to their policies themselves.
@@ -35,6 +36,17 @@ def refuse_unknown(cls: type, given: Collection[str], hint: str = "") -> None:
     accepted = accepted_arguments(cls)
     if unknown := sorted(set(given) - set(accepted)):
         raise ValueError(f"{cls.__name__} knows no {', '.join(unknown)}. Accepted: {', '.join(accepted)}.{hint}")
+
+
+def refuse_less(minimum: int, **counts: int) -> None:
+    """
+    :param minimum: The smallest number that is accepted.
+    :param counts: Arguments by name.
+    :raises ValueError: If one is smaller, or no whole number; the message names it.
+    """
+    for name, count in counts.items():
+        if not isinstance(count, numbers.Integral) or count < minimum:
+            raise ValueError(f"{name} must be a whole number of at least {minimum}, got {count!r}")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 import base64
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -44,3 +46,13 @@ def _to_text(state: th.Tensor) -> str:
 
 def _from_text(text: str) -> th.Tensor:
     return th.frombuffer(bytearray(base64.b64decode(text)), dtype=th.uint8)
+
+
+@contextmanager
+def untouched_random_states() -> Iterator[None]:
+    """Whatever is drawn inside, the process's random generators are afterwards as they were."""
+    states = get_random_states()
+    try:
+        yield
+    finally:
+        set_random_states(states)

@@ -9,13 +9,14 @@ import gymnasium as gym
 import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
+from torch.nn.utils import get_total_norm
 
+from sb3_hyper.common.arguments import refuse_less
 from sb3_hyper.diagnostics.accuracy import Accuracy, measure_accuracy, measure_bias, summarise
 from sb3_hyper.diagnostics.dynamic_weights import DynamicWeightsCallback
 from sb3_hyper.diagnostics.gradients import halves_are_too_small
 from sb3_hyper.diagnostics.measuring import (
     RolloutCallback,
-    check_positive,
     has_stored_observations,
     last_step_without_training,
 )
@@ -89,7 +90,7 @@ class GradientAccuracyCallback(RolloutCallback):
         verbose: int = 0,
         deterministic: bool = True,
     ) -> None:
-        check_positive(n_states=n_states, action_repeat=action_repeat)
+        refuse_less(1, n_states=n_states, action_repeat=action_repeat)
         if n_actions < 4:
             raise ValueError(f"n_actions must be at least 4, two for each half of the noise floor, got {n_actions}")
         if not 0 < action_std < float("inf"):
@@ -182,7 +183,7 @@ class CriticBiasCallback(RolloutCallback):
         verbose: int = 0,
         deterministic: bool = True,
     ) -> None:
-        check_positive(n_states=n_states)
+        refuse_less(1, n_states=n_states)
         self.n_states = n_states
         where = (make_env, eval_freq, horizon, n_processes, log_path, seed, verbose, deterministic)
         super().__init__("critic_bias.npz", n_states, *where)
@@ -223,7 +224,7 @@ class GradientNormCallback(BaseCallback):
 
     def __init__(self, log_freq: int = 1000, verbose: int = 0) -> None:
         super().__init__(verbose)
-        check_positive(log_freq=log_freq)
+        refuse_less(1, log_freq=log_freq)
         self.log_freq = log_freq
         self._handles: list[Any] = []
         self._norms: dict[str, list[th.Tensor]] = {}
@@ -249,7 +250,7 @@ class GradientNormCallback(BaseCallback):
                 for group in optimizer.param_groups
                 for parameter in group["params"]
             ]
-            self._norms[name].append(_norm(gradients))
+            self._norms[name].append(get_total_norm(gradients))
             if self._sums[name]:
                 th._foreach_add_(self._sums[name], gradients)
             else:
@@ -278,11 +279,7 @@ class GradientNormCallback(BaseCallback):
         for name, norms in self._norms.items():
             if norms:
                 mean_norm = float(th.stack(norms).mean())
-                of_mean = float(_norm(self._sums[name])) / len(norms)
+                of_mean = float(get_total_norm(self._sums[name])) / len(norms)
                 self.logger.record(f"gradient_norm/{name}", mean_norm)
                 self.logger.record(f"gradient_signal/{name}", of_mean / mean_norm if mean_norm > 0 else float("nan"))
             self._norms[name], self._sums[name] = [], []
-
-
-def _norm(tensors: list[th.Tensor]) -> th.Tensor:
-    return th.stack(th._foreach_norm(tensors)).norm() if tensors else th.zeros(())

@@ -9,11 +9,11 @@ import torch as th
 from stable_baselines3.common.preprocessing import get_action_dim
 from torch import nn
 
+from sb3_hyper.common.arguments import refuse_less
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.diagnostics.branches import stack
 from sb3_hyper.diagnostics.measuring import (
     MeasuringCallback,
-    check_positive,
     has_stored_observations,
     last_step_without_training,
 )
@@ -38,10 +38,10 @@ class DynamicWeightsCallback(MeasuringCallback):
     policy, critic or actor. Of a critic without hypernetwork, its own weights, to draw beside: those of the first Q-network,
     under the name ``critic.q_network``.
 
-    Logged under ``weights/``: for each layer the standard deviation of the weights over everything, that part of it that the
-    meta variable makes, the largest weight, and the total-variation distance to the weights that PyTorch gives an ordinary
-    network at first. That network reads all the features (and a critic's the action) into layers as wide as the dynamic
-    network's: for a critic with the paper's hypernetwork it is MLP-Small.
+    Logged under ``weights.NETWORK.LAYER/``: for each layer the standard deviation of the weights over everything, that part of
+    it that the meta variable makes, the largest weight, and the total-variation distance to the weights that PyTorch gives an
+    ordinary network at first. That network reads all the features (and a critic's the action) into layers as wide as the
+    dynamic network's: for a critic with the paper's hypernetwork it is MLP-Small.
 
     Histograms, with their bins, are kept in ``dynamic_weights.npz``.
 
@@ -66,7 +66,7 @@ class DynamicWeightsCallback(MeasuringCallback):
         seed: int = 0,
         verbose: int = 0,
     ) -> None:
-        check_positive(n_states=n_states, n_bins=n_bins)
+        refuse_less(1, n_states=n_states, n_bins=n_bins)
         super().__init__("dynamic_weights.npz", eval_freq, log_path, seed, verbose)
         self.n_states = n_states
         self.n_bins = n_bins
@@ -74,10 +74,10 @@ class DynamicWeightsCallback(MeasuringCallback):
         self.ordinary: nn.Module | None = None
 
     def _prepare(self) -> None:
+        policy: Any = self.model.policy
+        self.policy = getattr(policy, "_orig_mod", policy)  # of one that was compiled
         self.networks = {
-            name: network
-            for name, network in find_hypernetworks(self.model.policy).items()
-            if "target" not in name.split(".")[0]
+            name: network for name, network in find_hypernetworks(self.policy).items() if "target" not in name.split(".")[0]
         }
         critic: Any = getattr(self.model.policy, "critic", None)
         has_own = critic is not None and not any(name.startswith("critic.") for name in self.networks)
@@ -118,7 +118,7 @@ class DynamicWeightsCallback(MeasuringCallback):
                 "largest": float(np.abs(weights).max()),
                 "total_variation": distance_to_initial(weights, size, bins),
             }
-            logged |= {f"weights/{key}_{what}": value for what, value in numbers.items()}
+            logged |= {f"weights.{key}/{what}": value for what, value in numbers.items()}
             stored |= {f"{key}.{what}": value for what, value in numbers.items()}
             stored |= {f"{key}.bins": bins, f"{key}.counts": np.histogram(weights, bins)[0]}
         if self.verbose > 0:
@@ -133,7 +133,7 @@ class DynamicWeightsCallback(MeasuringCallback):
         if layer > 0:
             return network.spec.dynamic_widths[layer - 1]
         part = name.split(".")[0]
-        extractor: Any = getattr(self.model.policy, part).features_extractor
+        extractor: Any = getattr(self.policy, part).features_extractor
         return extractor.features_dim + (get_action_dim(self.model.action_space) if part == "critic" else 0)
 
 

@@ -2,8 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 
-from sb3_hyper.common.random_states import get_random_states, set_random_states
+from sb3_hyper.common.arguments import refuse_less
+from sb3_hyper.common.random_states import untouched_random_states
 from sb3_hyper.diagnostics.agents import Agent
 from sb3_hyper.diagnostics.branches import Branches, make_branches
 from sb3_hyper.diagnostics.environments import check_env, like_training
@@ -40,7 +40,7 @@ class MeasuringCallback(BaseCallback):
 
     def __init__(self, file_name: str, eval_freq: int, log_path: str | Path | None, seed: int, verbose: int) -> None:
         super().__init__(verbose)
-        check_positive(eval_freq=eval_freq)
+        refuse_less(1, eval_freq=eval_freq)
         self.file_name = file_name
         self.eval_freq = eval_freq
         self.log_path = log_path
@@ -115,7 +115,7 @@ class MeasuringCallback(BaseCallback):
         """Whose measurements these are."""
         made_with = {
             "algorithm": type(self.model).__name__,
-            "policy": type(self.model.policy).__name__,
+            "policy": type(getattr(self.model.policy, "_orig_mod", self.model.policy)).__name__,  # of one that was compiled
             "policy_kwargs": self.model.policy_kwargs,
             "gamma": getattr(self.model, "gamma", None),
             "observations": str(self.model.observation_space),
@@ -165,7 +165,7 @@ class RolloutCallback(MeasuringCallback):
         deterministic: bool,
     ) -> None:
         super().__init__(file_name, eval_freq, log_path, seed, verbose)
-        check_positive(n_processes=n_processes, horizon=1 if horizon is None else horizon)
+        refuse_less(1, n_processes=n_processes, horizon=1 if horizon is None else horizon)
         self.n_branches = n_branches
         self.make_env = make_env
         self.horizon = horizon
@@ -200,26 +200,6 @@ def _name(thing: Any) -> str:
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         return repr(thing)
     return getattr(thing, "__qualname__", type(thing).__qualname__)
-
-
-@contextmanager
-def untouched_random_states() -> Iterator[None]:
-    """Whatever is drawn inside, the process's random generators are afterwards as they were."""
-    random_states = get_random_states()
-    try:
-        yield
-    finally:
-        set_random_states(random_states)
-
-
-def check_positive(**numbers: int) -> None:
-    """
-    :param numbers: Arguments by name.
-    :raises ValueError: If one is not positive; the message names it.
-    """
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}")
 
 
 def has_stored_observations(model: Any) -> bool:

@@ -41,9 +41,7 @@ def common_bins(samples: Sequence[np.ndarray], n_bins: int = 200) -> np.ndarray:
     :return: Edges of bins of equal width that cover all of them, ``(n_bins + 1,)``
     """
     low, high = min(float(values.min()) for values in samples), max(float(values.max()) for values in samples)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    return np.linspace(low, high, n_bins + 1)
+    return np.histogram_bin_edges([low, high], n_bins)
 
 
 def total_variation(one: np.ndarray, other: np.ndarray, bins: np.ndarray) -> float:

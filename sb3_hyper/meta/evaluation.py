@@ -10,8 +10,9 @@ import torch as th
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_hyper.common.arguments import refuse_less
 from sb3_hyper.common.files import replacing, write_csv
-from sb3_hyper.common.random_states import get_random_states, set_random_states
+from sb3_hyper.common.random_states import untouched_random_states
 from sb3_hyper.meta.curves import AdaptationCurve, adaptation_curve, do_nothing_returns
 from sb3_hyper.tasks.interface import Task, TaskSet
 
@@ -62,8 +63,7 @@ class MetaEvalCallback(EvalCallback):
         if "n_eval_episodes" in kwargs:
             raise ValueError("MetaEvalCallback has n_episodes, the points of the curve, in place of n_eval_episodes")
         super().__init__(eval_env, eval_freq=eval_freq, **kwargs)
-        if n_episodes is not None and n_episodes < 1:
-            raise ValueError(f"n_episodes must be a whole number of at least 1, got {n_episodes}")
+        refuse_less(1, n_episodes=1 if n_episodes is None else n_episodes)
         self.tasks, self.splits, self.n_train_tasks = tasks, tuple(splits), n_train_tasks
         self.n_episodes, self.stochastic = n_episodes, stochastic
         self._deterministic = deterministic
@@ -132,13 +132,13 @@ class MetaEvalCallback(EvalCallback):
         :return: Whether to go on training.
         """
         self._last_step, self._last_update = self._learned_steps(), self.model._n_updates
-        states, policy = get_random_states(), self.model.policy
+        policy = getattr(self.model.policy, "_orig_mod", self.model.policy)  # of one that was compiled
         kept = policy.get_extra_state()
-        try:
-            curves = self._measure()
-        finally:
-            policy.set_extra_state(kept)
-            set_random_states(states)
+        with untouched_random_states():
+            try:
+                curves = self._measure()
+            finally:
+                policy.set_extra_state(kept)
         main = next(iter(self.evaluated))
         last, lengths = curves[f"returns_{main}"][:, -1], curves[f"lengths_{main}"]
         self.last_mean_reward = float(last.mean())

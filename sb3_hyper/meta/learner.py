@@ -4,7 +4,6 @@ import json
 import warnings
 from collections.abc import Sequence
 
-import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
@@ -120,14 +119,3 @@ class TaskLearner(BaseAlgorithm):
             assert self.tasks is not None
             print(f"Tasks: {', '.join(f'{len(tasks)} {split}' for split, tasks in self.tasks)} (set {self.tasks.hash})")
         return with_progress_bar(callback) if progress_bar else callback
-
-
-def refuse_less(minimum: int, **counts: int) -> None:
-    """
-    :param minimum: The smallest number that is accepted.
-    :param counts: Arguments by name.
-    :raises ValueError: If one is smaller; the message names it.
-    """
-    for name, count in counts.items():
-        if not isinstance(count, (int, np.integer)) or count < minimum:
-            raise ValueError(f"{name} must be a whole number of at least {minimum}, got {count}")

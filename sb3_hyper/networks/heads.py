@@ -51,9 +51,10 @@ class LowRankHeads(nn.Module):
     Weights in CP form: ``W(z) = L diag(V z + c) R``, so that ``x W(z) = ((x L) * (V z + c)) R``. Biases and gains are
     linear in ``z`` as in the paper, and c starts at zero as all biases of heads do.
 
-    A head costs ``(in + d_z + 1 + out) rank`` numbers where a dense one costs ``in out d_z``, and no weight is ever written
-    out. Entries of L and R start with variance 1/sqrt(rank), V within the spec's bounds: generated weights start as wide
-    as those of dense heads. (Multiplicative interactions: Jayakumar et al., ICLR 2020.)
+    A head costs ``(in + d_z + 1 + out) rank`` numbers where a dense one costs ``in out d_z``, and no weight is written out
+    (but for ``dynamic_weight_norm``, which needs their lengths). Entries of L and R start with variance 1/sqrt(rank), V within
+    the spec's bounds: generated weights start as wide as those of dense heads. (Multiplicative interactions: Jayakumar et al.,
+    ICLR 2020.)
 
     :param latent_dim: Size of ``z``.
     :param layer_sizes: Sizes of the dynamic network from its input to its output.

@@ -70,7 +70,8 @@ class HyperNetwork(nn.Module):
 
         :param meta: ``(batch, meta_dim)``
         :param members: Which members of the ensemble to evaluate.
-        :return: One :class:`~sb3_hyper.networks.dynamic.DynamicLayer` per dynamic layer.
+        :return: For each dynamic layer a :class:`~sb3_hyper.networks.dynamic.DynamicLayer`, or a
+            :class:`~sb3_hyper.networks.dynamic.FactoredLayer` from heads of low rank.
         """
         return self.heads(self.primary(meta, members), members)
 

@@ -17,6 +17,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from sb3_hyper.common.arguments import refuse_less
 from sb3_hyper.common.files import read_json, write_json
 
 Task = dict[str, Any]
@@ -216,9 +217,8 @@ class TaskSet:
         :param seed: Seed.
         :return: The tasks.
         """
-        for name, n in (("n_train", n_train), ("n_test", n_test), ("n_ood", n_ood)):
-            if n < (1 if name == "n_train" else 0):
-                raise ValueError(f"{name} must be a whole number of at least {int(name == 'n_train')}, got {n}")
+        refuse_less(1, n_train=n_train)
+        refuse_less(0, n_test=n_test, n_ood=n_ood)
         seeds = np.random.SeedSequence(seed).spawn(len(SPLITS))
         draws = zip(SPLITS, (n_train, n_test, n_ood), seeds, strict=True)
         return cls(*(tuple(sample(n, np.random.default_rng(own), split)) if n else () for split, n, own in draws))

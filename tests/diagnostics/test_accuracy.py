@@ -519,7 +519,7 @@ def test_what_cannot_be_measured_is_said():
         with pytest.raises(ValueError, match="must be at least"):
             GradientAccuracyCallback(**kwargs)
     for callback in (CriticBiasCallback, GradientNormCallback):
-        with pytest.raises(ValueError, match="must be at least 1, got 0"):
+        with pytest.raises(ValueError, match="must be a whole number of at least 1, got 0"):
             callback(**{"log_freq" if callback is GradientNormCallback else "n_states": 0})
 
 

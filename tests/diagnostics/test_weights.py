@@ -138,6 +138,39 @@ def test_models_without_a_replay_buffer_are_named():
         model.learn(10, DynamicWeightsCallback())
 
 
+class Nested(nn.Module):
+    """A critic of one's own whose hypernetwork lies deep in it."""
+
+    def __init__(self, state_dim, action_dim, n_outputs):
+        super().__init__()
+        self.network_of_the_values = HyperNetwork(state_dim, action_dim, n_outputs, SMALL)
+
+    def forward(self, states, actions):
+        return self.network_of_the_values(states, actions)
+
+
+def test_long_names_of_networks_do_not_stop_a_talkative_run(capsys):
+    model = make_model(TD3, critic=Nested)
+    model.verbose = 1
+    model.learn(60, DynamicWeightsCallback(20, n_states=4), log_interval=1)
+    shown = [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert shown.count("weights.critic.q_network.members....") == shown.count("std_of_meta") >= 4  # networks and layers
+
+
+@pytest.mark.parametrize("algorithm", [TD3, SAC])
+def test_a_compiled_policy_has_the_weights_of_one_that_is_not(algorithm, tmp_path):
+    measured = []
+    for name in ("plain", "compiled"):
+        model = make_model(algorithm)
+        if name == "compiled":
+            model.policy = th.compile(model.policy, backend="eager")
+        model.learn(60, DynamicWeightsCallback(20, n_states=4, log_path=tmp_path / name))
+        measured.append(load_records(tmp_path / name / "dynamic_weights.npz"))
+    plain, compiled = measured
+    assert plain.keys() == compiled.keys()
+    assert all(np.array_equal(plain[key], compiled[key]) for key in plain)
+
+
 def test_the_standard_deviations_are_what_they_say():
     callback = DynamicWeightsCallback(eval_freq=30)
     model = make_model(TD3).learn(30, callback)

@@ -10,6 +10,7 @@ from stable_baselines3 import TD3
 from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps, StopTrainingOnRewardThreshold
 from stable_baselines3.common.env_util import make_vec_env
 
+from sb3_hyper import MAML, PEARL
 from sb3_hyper.meta.curves import AdaptationCurve, adaptation_curve, do_nothing_returns
 from sb3_hyper.meta.evaluation import MetaEvalCallback
 from tests.meta.test_pearl import ITERATION, SMALL, make, parameters
@@ -31,6 +32,17 @@ def test_every_task_is_evaluated_once_whatever_the_number_of_environments():
 def test_doing_nothing_is_paid_the_distance_to_the_goal():
     tasks = [{"goal": [0.6, 0.8]}, {"goal": [0.0, 0.5]}, {"goal": [-1.0, 0.0]}]
     np.testing.assert_allclose(do_nothing_returns(make_vec_env("PointGoal-v0", 2), tasks), [-20, -10, -20])
+
+
+@pytest.mark.parametrize("algorithm", [PEARL, MAML])
+def test_a_compiled_policy_is_evaluated(algorithm):
+    settings = {PEARL: dict(n_initial_steps=20, gradient_steps=1), MAML: dict(meta_batch_size=2, n_episodes=2)}[algorithm]
+    env = make_vec_env("PointGoal-v0", 2)
+    model = algorithm("MlpPolicy", env, n_train_tasks=2, n_test_tasks=2, device="cpu", **settings)
+    model.policy = th.compile(model.policy, backend="eager")
+    callback = MetaEvalCallback(make_vec_env("PointGoal-v0", 2), eval_freq=1)
+    model.learn(100, callback)
+    assert np.isfinite(callback.last_mean_reward)
 
 
 def test_what_the_callback_keeps_and_logs(tmp_path, capsys):

@@ -221,6 +221,23 @@ def test_the_clip_range_may_be_a_schedule(clip_range, logged, tmp_path):
     assert [float(row["train/clip_range"]) for row in rows] == logged
 
 
+def test_successes_are_logged_as_by_other_algorithms(tmp_path):
+    class Reaches(gym.Wrapper):
+        def step(self, action):
+            *seen, info = self.env.step(action)
+            return *seen, info | {"is_success": True}
+
+    env = make_vec_env(lambda: Reaches(gym.make("sb3_hyper:PointGoal-v0")), n_envs=2)
+    model = make(env=env)
+    model.set_logger(configure(str(tmp_path), ["csv"]))
+    model.learn(ITERATION)
+    model.logger.close()
+    (row,) = csv.DictReader((tmp_path / "progress.csv").read_text().splitlines())
+    assert float(row["rollout/success_rate"]) == 1
+    assert float(row["time/iterations"]) == 1
+    assert float(row["time/total_timesteps"]) == model.num_timesteps
+
+
 @pytest.mark.filterwarnings("ignore::tqdm.TqdmExperimentalWarning")
 def test_with_a_progress_bar_callbacks_begin_once_and_have_a_logger():
     class Begins(BaseCallback):

@@ -15,7 +15,7 @@ from sb3_hyper.meta.maml.episodes import Batch
 from sb3_hyper.meta.maml.maml import MAML
 from sb3_hyper.meta.maml.networks import BACKENDS, Gaussian, stack
 from sb3_hyper.meta.maml.objectives import MetaBatch, Old, divergence, likelihood_ratio, remember
-from sb3_hyper.meta.maml.trust_region import Judgement, trust_region_step
+from sb3_hyper.meta.maml.trust_region import Judgement, conjugate_gradient, trust_region_step
 
 N_TASKS, N, INNER_RATE = 3, 6, 0.05
 POLICIES = {
@@ -311,6 +311,17 @@ def test_a_step_is_shortened_until_its_kl_is_within_bounds():
     # 0.8 ** 6 is the first power whose square is below a tenth
     expected = -(0.8**6) * 0.02**0.5 * slope / slope.norm()
     th.testing.assert_close(parameter.detach(), expected, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("n_steps", [1, 3, 10])
+def test_conjugate_gradient_knows_its_product(n_steps):
+    rng = np.random.default_rng(0)
+    root = th.as_tensor(rng.normal(size=(10, 10)))
+    matrix, target = root @ root.T + 0.1 * th.eye(10), th.as_tensor(rng.normal(size=10))
+    solution, product = conjugate_gradient(lambda vector: matrix @ vector, target, n_steps)
+    th.testing.assert_close(product, matrix @ solution, rtol=1e-8, atol=1e-8)
+    if n_steps == 10:
+        th.testing.assert_close(solution, th.linalg.solve(matrix, target), rtol=1e-4, atol=1e-6)
 
 
 def test_the_divergence_is_that_of_torch():

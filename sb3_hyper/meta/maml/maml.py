@@ -1,7 +1,6 @@
 """Model-agnostic meta-learning (Finn et al., ICML 2017), with the arms of the paper (Sec. 5.3), as an SB3 algorithm."""
 
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -9,14 +8,15 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import FloatSchedule, safe_mean
+from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_hyper.common.arguments import listing_accepted
+from sb3_hyper.common.arguments import listing_accepted, refuse_less
 from sb3_hyper.meta.curves import AdaptationCurve
-from sb3_hyper.meta.learner import TaskLearner, refuse_less
+from sb3_hyper.meta.learner import TaskLearner
 from sb3_hyper.meta.maml.adaptation import play, stages
 from sb3_hyper.meta.maml.networks import BACKENDS, stack
 from sb3_hyper.meta.maml.objectives import (
@@ -374,16 +374,8 @@ class MAML(TaskLearner):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
     def dump_logs(self) -> None:
-        """Write the log of an iteration."""
-        elapsed = max((time.time_ns() - self.start_time) / 1e9, 1e-9)
-        self.logger.record("time/iterations", self.n_iterations, exclude="tensorboard")
-        if self.ep_info_buffer:
-            self.logger.record("rollout/ep_rew_mean", safe_mean([info["r"] for info in self.ep_info_buffer]))
-            self.logger.record("rollout/ep_len_mean", safe_mean([info["l"] for info in self.ep_info_buffer]))
-        self.logger.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
-        self.logger.record("time/time_elapsed", int(elapsed), exclude="tensorboard")
-        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
-        self.logger.dump(step=self.num_timesteps)
+        """Write the log of an iteration, as SB3's on-policy algorithms do."""
+        OnPolicyAlgorithm.dump_logs(self, self.n_iterations)  # type: ignore[arg-type]
 
     def adapt(
         self, env: GymEnv, n_episodes: int | None = None, n_steps: int | None = None, deterministic: bool = False

@@ -212,7 +212,7 @@ def prepared(module: GaussianPolicy, parameters: Parameters, context: th.Tensor 
 
     @th.no_grad()
     def act(obs: th.Tensor) -> Gaussian:
-        return functional_call(module, parameters, (obs, context, ready))
+        return functional_call(module, parameters, (obs, context, ready), tie_weights=False)
 
     return act
 

@@ -76,7 +76,7 @@ class Direction(NamedTuple):
 
 def conjugate_gradient(
     times: Callable[[th.Tensor], th.Tensor], target: th.Tensor, max_steps: int, tolerance: float = 1e-10
-) -> th.Tensor:
+) -> tuple[th.Tensor, th.Tensor]:
     """
     Solve ``A x = b``, beginning at zero. (sb3-contrib's solver begins at small random numbers. Where the curvature is next to
     nothing, as in most directions of a hypernetwork's parameters, a few iterations do not remove them, and the scaling to the
@@ -86,7 +86,7 @@ def conjugate_gradient(
     :param target: b
     :param max_steps: Iterations at most.
     :param tolerance: Of the squared residual.
-    :return: x
+    :return: x, and A x, which the iterations know already.
     """
     solution, residual = th.zeros_like(target), target.clone()
     direction, square = residual.clone(), residual @ residual
@@ -99,7 +99,7 @@ def conjugate_gradient(
         residual -= length * product
         square, before = residual @ residual, square
         direction = residual + square / before * direction
-    return solution
+    return solution, target - residual
 
 
 def natural_direction(
@@ -131,8 +131,8 @@ def natural_direction(
             result += product(parts)
         return result
 
-    step = conjugate_gradient(times_hessian, gradient, cg_max_steps)
-    return Direction(loss, step, (step @ times_hessian(step)).item())
+    step, product = conjugate_gradient(times_hessian, gradient, cg_max_steps)
+    return Direction(loss, step, (step @ product).item())
 
 
 def curvature_of(judgement: Judgement, parameters: Sequence[th.nn.Parameter]) -> Callable[[Sequence[th.Tensor]], th.Tensor]:

@@ -11,9 +11,9 @@ from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_hyper.common.random_states import get_random_states, set_random_states
+from sb3_hyper.common.arguments import refuse_less
+from sb3_hyper.common.random_states import untouched_random_states
 from sb3_hyper.meta.curves import adaptation_curve
-from sb3_hyper.meta.learner import refuse_less
 from sb3_hyper.meta.maml.maml import MAML
 from sb3_hyper.tasks.interface import Task
 
@@ -72,28 +72,27 @@ def update_noise(
     assert model.tasks is not None
     tasks = model.tasks.test if tasks is None else tasks
     refuse_less(1, n_updates=n_updates, n_tasks=len(tasks))
-    states = get_random_states()
     kept: Any = copy.deepcopy(model.get_parameters())
     attributes = {name: model.__dict__.get(name) for name in TOUCHED}
     model._logger, model.ep_info_buffer, model.ep_success_buffer = Logger(None, []), deque(), deque()
     silent = CallbackList([])
     silent.init_callback(model)
     results = []
-    try:
-        for index in (progress or iter)(range(n_updates)):
-            _seed(seed, index)
-            model.set_parameters(copy.deepcopy(kept))  # an optimizer steps in the tensors that it was given
-            model.train(model.collect(silent))
-            _seed(seed, n_updates)
-            curve = adaptation_curve(
-                lambda venv: model.adaptation_curve(venv, model.n_curve_points, deterministic=False), env, tasks, seed
-            )
-            results.append(curve.returns)
-    finally:
-        model.set_parameters(kept)
-        for name, value in attributes.items():
-            setattr(model, name, value)
-        set_random_states(states)
+    with untouched_random_states():
+        try:
+            for index in (progress or iter)(range(n_updates)):
+                _seed(seed, index)
+                model.set_parameters(copy.deepcopy(kept))  # an optimizer steps in the tensors that it was given
+                model.train(model.collect(silent))
+                _seed(seed, n_updates)
+                curve = adaptation_curve(
+                    lambda venv: model.adaptation_curve(venv, model.n_curve_points, deterministic=False), env, tasks, seed
+                )
+                results.append(curve.returns)
+        finally:
+            model.set_parameters(kept)
+            for name, value in attributes.items():
+                setattr(model, name, value)
     return np.stack(results)
 
 

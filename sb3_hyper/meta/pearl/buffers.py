@@ -147,8 +147,17 @@ class TaskReplayBuffer(ReplayBuffer):
         :param tasks: Indices of tasks, ``(n_tasks,)``
         :param batch_size: How many per task.
         :return: The transitions.
+        :raises ValueError: If the context of a task is empty, or has been overwritten.
         """
-        return self._gather(tasks, self._first_of_context(tasks), self.context_size(tasks), batch_size)
+        n_there = self.context_size(tasks)
+        overwritten = tasks[(n_there < 1) & (self.n_added[tasks] > 0)].tolist()
+        if overwritten:
+            raise ValueError(
+                f"There are no transitions of tasks {overwritten} left in the context: those gathered after it have taken "
+                f"their place. buffer_size gives each of {self.n_tasks} tasks {self.capacity} transitions, fewer than a phase "
+                "of an iteration gathers, which runs to the end of an episode"
+            )
+        return self._gather(tasks, self._first_of_context(tasks), n_there, batch_size)
 
     def _gather(self, tasks: np.ndarray, first: np.ndarray, n_there: np.ndarray, batch_size: int) -> TaskBatch:
         if (n_there < 1).any():

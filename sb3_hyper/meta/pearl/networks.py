@@ -12,19 +12,18 @@ from typing import Any
 
 import torch as th
 import torch.nn.functional as F
+from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 from torch import nn
 
 from sb3_hyper.networks.hypernetwork import HyperNetwork
 from sb3_hyper.networks.layers import EnsembleLinear
 from sb3_hyper.networks.spec import HyperNetworkSpec
+from sb3_hyper.policies.actors import LOG_STD_BOUND
 
 N_CRITICS = 2
-LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 OUTPUT_BOUND = 3e-3  # of initial weights and biases in last layers
 ACTOR_OUTPUT_BOUND = 1e-3
 HIDDEN_BIAS = 0.1
-# Of the log-std's heads relative to the mean's (the authors' code: 0.001 and 0.008)
-LOG_STD_BOUND = 0.001 / 0.008
 CRITIC_METAS = ("obs", "z", "obs_z")
 
 

@@ -16,9 +16,9 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Rollout
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_hyper.common.arguments import listing_accepted
+from sb3_hyper.common.arguments import listing_accepted, refuse_less
 from sb3_hyper.meta.curves import AdaptationCurve
-from sb3_hyper.meta.learner import TaskLearner, refuse_less
+from sb3_hyper.meta.learner import TaskLearner
 from sb3_hyper.meta.pearl.adaptation import adapt
 from sb3_hyper.meta.pearl.buffers import TaskBatch, TaskReplayBuffer
 from sb3_hyper.meta.pearl.collection import collect
