@@ -13,7 +13,7 @@ KL(before || after) on the training tasks, in NAME-divergence.csv.
 
 import argparse
 from collections import defaultdict, deque
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 
 import numpy as np
@@ -81,14 +81,14 @@ def collect(name: str, folder: Path) -> int:
     :param folder: Where the runs lie.
     :return: How many rows there are now; those of a finished run replace its older ones.
     """
-    new: list[tables.Row] = []
+    new: dict[tuple[str, ...], list[tables.Row]] = {}
     for path in sorted(folder.rglob("adaptation.npz")):
         if not path.with_name(COMPLETE).is_file():
             continue
         variant, environment, seed = path.relative_to(folder).parts[:3]
-        own = rows_of(path, variant, environment, seed.removeprefix("seed-"))
-        new += [dict(zip(KEYS, key, strict=True)) | {"return": value} for key, value in own.items()]
-    return tables.replace(file_of(name), new, KEYS[:3], _order)
+        run = variant, environment, seed.removeprefix("seed-")
+        new[run] = [dict(zip(KEYS, key, strict=True)) | {"return": value} for key, value in rows_of(path, *run).items()]
+    return tables.replace(file_of(name), list(chain.from_iterable(new.values())), KEYS[:3], _order)
 
 
 def _order(row: tables.Row) -> tuple[str | int, ...]:

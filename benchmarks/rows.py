@@ -71,9 +71,11 @@ def replace(path: Path, new: Sequence[Row], names: Sequence[str], order: Callabl
     :return: How many rows there are now.
     :raises ValueError: If the new rows have other columns than the file.
     """
-    named = {tuple(row[name] for name in names) for row in new}
     with FileLock(path.with_name(f".{path.name}.lock")):
-        rows = [row for row in read(path) if tuple(row[name] for name in names) not in named] + list(new)
+        there = read(path)
+        check_columns(path, [*there, *new])
+        named = {tuple(row[name] for name in names) for row in new}
+        rows = [row for row in there if tuple(row[name] for name in names) not in named] + list(new)
         if order:
             rows.sort(key=order)
         write(path, rows)
@@ -88,11 +90,20 @@ def write(path: Path, rows: Sequence[Row]) -> None:
     """
     if not rows:
         return
+    check_columns(path, rows)
     names = list(rows[0])
-    for row in rows:
-        if set(row) != set(names):
-            raise ValueError(f"{path}: rows have other columns: {', '.join(sorted(set(row) ^ set(names)))}")
     write_csv(path, names, ([row[name] for name in names] for row in rows))
+
+
+def check_columns(path: Path, rows: Sequence[Row]) -> None:
+    """
+    :param path: The CSV file that the rows are for.
+    :param rows: Rows.
+    :raises ValueError: If they do not all have the same columns.
+    """
+    for row in rows:
+        if row.keys() != rows[0].keys():
+            raise ValueError(f"{path}: rows have other columns: {', '.join(sorted(row.keys() ^ rows[0].keys()))}")
 
 
 def whole(value: float) -> str:

@@ -43,11 +43,18 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
 }
 
 
+SMALL = 0.1  # a probability that a page may make something of
+
+
 class Effect(NamedTuple):
-    """Mean difference that a change makes, and the exact probability of one as large if it made none."""
+    """
+    Mean difference that a change makes; the exact probability of one as large if it made none; how probable it would be then
+    that this probability is below ``SMALL``.
+    """
 
     difference: float
     p: float
+    by_chance: float
 
 
 def effect(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Effect:
@@ -55,7 +62,8 @@ def effect(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Effect:
     A stratified exact permutation test: in each pair all ways to say which runs have the change are equally likely.
 
     :param pairs: Scores of the runs with the change and without it, ``(n_with,)`` and ``(n_without,)`` for each pair.
-    :return: The difference of means, averaged over pairs, and the share of ways whose difference is at least as large.
+    :return: The difference of means, averaged over pairs; the share of ways whose difference is at least as large; and the
+        share of ways that have a small such share.
     """
 
     def difference(pair: tuple[np.ndarray, np.ndarray], chosen: Sequence[int]) -> float:
@@ -67,9 +75,10 @@ def effect(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Effect:
         [difference(pair, chosen) for chosen in combinations(range(len(pair[0]) + len(pair[1])), len(pair[0]))]
         for pair in pairs
     ]
-    seen = float(np.mean([way[0] for way in ways]))  # the first way is the one that is
-    every = np.mean(list(product(*ways)), axis=1)
-    return Effect(seen, float(np.mean(np.abs(every) >= abs(seen) * (1 - 1e-12))))
+    every = np.array(list(product(*ways))).mean(axis=1)  # the first one is the one that is
+    sizes = np.round(np.abs(every), 9)  # ties are ties
+    shares = (sizes.size - np.searchsorted(np.sort(sizes), sizes)) / sizes.size
+    return Effect(float(every[0]), float(shares[0]), float(np.mean(shares < SMALL)))
 
 
 def effects(runs: StudyRuns) -> Table:
@@ -78,7 +87,7 @@ def effects(runs: StudyRuns) -> Table:
     :return: What each change is worth in each environment.
     """
     environments = runs.study.environments
-    found = []
+    found, by_chance = [], []
     for change, variants in CHANGES.items():
         cells, n_runs = [], []
         for environment, score in product(environments, (final, area)):
@@ -93,17 +102,17 @@ def effects(runs: StudyRuns) -> Table:
                 cells.append(NONE)
                 continue
             one = effect(pairs)
-            cells.append(f"{numbers('{}', one.difference, decimals=0)} ({one.p:.2f})")
+            cells.append(f"{numbers('{}', round(one.difference), decimals=0)} ({one.p:.2f})")
+            by_chance.append(one.by_chance)
         if any(cell != NONE for cell in cells):
             found.append((change, ", ".join(dict.fromkeys(n_runs)), *cells))
-    n_tests = sum(cell != NONE for row in found for cell in row[2:])
     caption = (
         "What a change adds to final score and area, mean over the pairs of variants that differ in nothing else (three pairs "
         "for the first three changes, one for the others; pairs without runs are left out), and in brackets the exact "
         "probability of a difference as large if the change did nothing (permutations of the runs within pairs). Runs: with "
-        f"the change / without, in the two environments where they differ. Of these {n_tests} numbers "
-        f"{n_tests / 10:.0f} would be below 0.1 by chance if no change did anything; with two runs against three none can be "
-        "below 0.1, with one against three none below 0.25."
+        f"the change / without, in the two environments where they differ. Of these {len(by_chance)} probabilities "
+        f"{sum(by_chance):.1f} would be below {SMALL} if no change did anything (in a single pair, that of two runs and three "
+        "cannot be below 0.1, that of one and three not below 0.25)."
     )
     header = ("Change", "Runs", *(f"{place}: {what}" for place in environments for what in ("final", "area")))
     return Table("effects", "What each change is worth", caption, header, found)
@@ -121,12 +130,13 @@ def steadiness(runs: StudyRuns) -> Table:
         for row in _last_values("gradient-accuracy")
         if row["variant"] == name
     }
-    most = max(
+    returns = [
         float(row["policy_return"])
         for study in (runs.study.name, "gradient-accuracy", "critics-100k")
         for row in rows.read(final_values.file_of(study))
         if row["environment"] == HOPPER
-    )
+    ]
+    most = max(returns, default=np.inf)
     found: list[tuple[str, ...]] = []
     for group, names in _groups(runs):
         own: list[tuple[RunResult, float]] = []
@@ -153,14 +163,14 @@ def steadiness(runs: StudyRuns) -> Table:
 def _groups(runs: StudyRuns) -> Iterator[tuple[str, list[str]]]:
     kinds: dict[str, Callable[[str], bool]] = {
         "none": lambda name: name in ("mlp", "layernorm_mlp"),
-        "normalised": lambda name: name in ("bounded", "bounded_128", "dynamic_layer_norm"),
+        "with LayerNorm": lambda name: name in ("bounded", "bounded_128", "dynamic_layer_norm"),
     }
     left = list(runs.study.variants)
     for kind, belongs in kinds.items():
         chosen = [name for name in left if belongs(name)]
         left = [name for name in left if name not in chosen]
         yield kind, chosen
-    yield "not normalised", left
+    yield "without LayerNorm", left
 
 
 def _counts(own: Sequence[tuple[RunResult, float]], most: float) -> tuple[str, ...]:
@@ -170,14 +180,14 @@ def _counts(own: Sequence[tuple[RunResult, float]], most: float) -> tuple[str, .
     finals = np.mean([final(run) for run, _ in own])
     last = [run.returns[-5:] for run, _ in own]
     moving = [curve[~_stands(curve)].mean() for curve in last if not _stands(curve).all()]
-    highest = max(curve.mean(axis=1)[~still].max() for curve, still in zip(curves, standing, strict=True) if not still.all())
-    known = [value for _, value in own if np.isfinite(value)]
+    others = np.concatenate([curve.mean(axis=1)[~still] for curve, still in zip(curves, standing, strict=True)])
+    known = [value for _, value in own if not np.isnan(value)]
     n_evaluations = sum(map(len, curves))
     return (
         str(len(own)),
         f"{sum(map(np.any, fallen))} ({sum(map(np.sum, fallen))} of {n_evaluations})",
         f"{sum(map(np.sum, standing))} of {n_evaluations}",
-        f"{highest:.0f}",
+        f"{others.max():.0f}" if len(others) else NONE,
         f"{finals:.0f}",
         f"{np.mean(moving):.0f}" if moving else NONE,
         f"{sum(value > most for value in known)} of {len(known)}",

@@ -130,7 +130,7 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     left = status["pending"] + status["interrupted"] + status["running"]
     if left:
         console.print("Not all runs are done: the same command goes on")
-    if status["failed"]:
+    if any(state == "failed" and not workspace.is_complete(run) for run, state in workspace.states().items()):
         console.print("When the cause of a failure is mended, --retry-failed tries the run again")
     return UNFINISHED if left else 1
 

@@ -32,6 +32,7 @@ def test_one_pair_is_scipys_permutation_test():
     expected = permutation_test((x, y), lambda a, b: abs(np.mean(a) - np.mean(b)), alternative="greater", n_resamples=np.inf)
     assert found.difference == pytest.approx(x.mean() - y.mean())
     assert found.p == pytest.approx(expected.pvalue)
+    assert 0 < found.by_chance <= 0.1
 
 
 def test_pairs_are_permuted_within_themselves():
@@ -44,7 +45,13 @@ def test_pairs_are_permuted_within_themselves():
 
 def test_a_change_that_does_nothing_has_a_probability_of_one():
     same = np.array([1.0, 2.0])
-    assert slim_search.effect([(same, same)]) == (0.0, 1.0)
+    assert slim_search.effect([(same, same)]) == (0.0, 1.0, 0.0)
+    assert slim_search.effect([(np.array([0.2, 0.4]), np.array([0.4, 0.3, 0.2]))]).p == 1  # rounding is no difference
+
+
+def test_two_runs_against_three_can_not_be_below_a_tenth():
+    found = slim_search.effect([(np.array([9.0, 8.0]), np.array([1.0, 2.0, 3.0]))])
+    assert (found.p, found.by_chance) == (pytest.approx(0.1), 0)
 
 
 def test_changes_are_pairs_that_differ_in_one_setting():
@@ -83,10 +90,21 @@ def test_steadiness_by_hand(tmp_path, monkeypatch):
     found = table_of(runs, slim_search.steadiness)
     label = STUDY.variants["no_gain"].label
     # falls: three evaluations of sixteen, two runs; final scores 780 and 300; moving 450 and 300
-    assert found["not normalised", label] == ("2", "2 (3 of 16)", "3 of 16", "600", "540", "375", "1 of 2")
-    assert found["not normalised", STUDY.variants["slim"].label][1:3] == ("0 (0 of 8)", "0 of 8")
-    assert found["not normalised", "all of them"][:2] == ("3", "2 (3 of 24)")
-    assert found["normalised", STUDY.variants["bounded"].label][-1] == "0 of 0"
+    assert found["without LayerNorm", label] == ("2", "2 (3 of 16)", "3 of 16", "600", "540", "375", "1 of 2")
+    assert found["without LayerNorm", STUDY.variants["slim"].label][1:3] == ("0 (0 of 8)", "0 of 8")
+    assert found["without LayerNorm", "all of them"][:2] == ("3", "2 (3 of 24)")
+    assert found["with LayerNorm", STUDY.variants["bounded"].label][-1] == "0 of 0"
+
+
+def test_values_without_bounds_have_run_away_and_missing_ones_are_not_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(final_values, "RESULTS", tmp_path)
+    runs = [make_run("bounded", 0, [1000] * N_EVALUATIONS)]
+    label = STUDY.variants["bounded"].label
+    assert table_of(runs, slim_search.steadiness)["with LayerNorm", label][3:] == ("-", "1000", "-", "0 of 0")
+    numbers = dict.fromkeys(("step", "value_of_random_actions", "parameter_gradient", "return", "policy_return"), "1")
+    key = {"variant": "bounded", "environment": "Hopper-v5", "seed": "0", "which": "last"}
+    rows.write(final_values.file_of("slim-search"), [key | numbers | {"value": "inf"}])
+    assert table_of(runs, slim_search.steadiness)["with LayerNorm", label][-1] == "1 of 1"
 
 
 def test_the_measured_runs_of_the_other_study_are_the_same():

@@ -85,11 +85,11 @@ def digest(path: str | os.PathLike[str]) -> str:
 
 def sync(folder: str | os.PathLike[str]) -> None:
     """
-    Wait until a folder's files are on the disk.
+    Wait until all that a folder holds is on the disk.
 
-    :param folder: A folder of files.
+    :param folder: A folder.
     """
-    for path in (*Path(folder).iterdir(), Path(folder)):
+    for path in (*Path(folder).rglob("*"), Path(folder)):
         _sync(path)
 
 

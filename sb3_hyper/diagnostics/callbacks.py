@@ -91,8 +91,7 @@ class GradientAccuracyCallback(RolloutCallback):
         deterministic: bool = True,
     ) -> None:
         refuse_less(1, n_states=n_states, action_repeat=action_repeat)
-        if n_actions < 4:
-            raise ValueError(f"n_actions must be at least 4, two for each half of the noise floor, got {n_actions}")
+        refuse_less(4, n_actions=n_actions)  # two for each half of the noise floor
         if not 0 < action_std < float("inf"):
             raise ValueError(f"action_std must be a positive number, got {action_std}")
         if states not in ("rollouts", "replay"):

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from sb3_hyper.experiments.checkpoints import INTERRUPTED
 from sb3_hyper.experiments.studies import Run
 from sb3_hyper.experiments.workspace import State, Workspace, is_failure
 
@@ -112,6 +113,8 @@ class LocalEngine:
             elif status == 0:
                 self._states[run] = "done"
                 self._say(f"done   {run.label}")
+            elif status == INTERRUPTED:
+                self._say(f"interrupted {run.label}")
             elif status < 0:
                 # killed from outside: the next call goes on with it, this one does not insist
                 self._say(f"killed {run.label} by signal {-status}")

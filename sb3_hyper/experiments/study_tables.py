@@ -156,8 +156,8 @@ def equal_time(runs: StudyRuns) -> Table:
 def aggregates(runs: StudyRuns) -> Table:
     """
     :param runs: The runs of a study.
-    :return: Normalised scores over environments, and the probability of improvement; without rows where there is one
-        environment, of which the other tables tell all.
+    :return: Normalised scores over environments, and the probability of improvement; without rows where scores can be
+        normalised in one environment only.
     """
     study, environments, rows = runs.study, list(runs.bounds()), []
     improvable = runs.improvable()
@@ -182,7 +182,7 @@ def aggregates(runs: StudyRuns) -> Table:
 def normalisation(runs: StudyRuns) -> Table:
     """
     :param runs: The runs of a study.
-    :return: What normalised scores are made of, where a study has several environments.
+    :return: What normalised scores are made of, where there are several environments, or why there are none.
     """
     bounds, rows = runs.bounds(), []
     for environment in runs.study.environments:
@@ -195,7 +195,7 @@ def normalisation(runs: StudyRuns) -> Table:
         "is the mean return of uniformly random actions. Intervals take both ends of the scale as given. " + _left_out(runs)
     )
     header = ("Environment", f"Seeds of {label}", "Random", f"Final score of {label}")
-    several = runs.finished() and len(runs.study.environments) > 1
+    several = runs.finished() and (len(runs.study.environments) > 1 or runs.left_out())
     return Table("normalisation", "Normalisation", caption.strip(), header, rows if several else [])
 
 

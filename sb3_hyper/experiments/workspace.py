@@ -130,12 +130,15 @@ class Workspace:
         """
         if self._is_redefined(run):
             return None
-        if self.is_complete(run) and not self.study.is_whole(run.algo, self.result(run).steps):
-            return "it ended before its last evaluation"
+        if self.is_complete(run):
+            return None if self._is_whole(run) else "it ended before its last evaluation; without its folder it begins anew"
         path = self.run_folder(run) / "failed.txt"
         if not path.is_file():
             return None
         return path.read_text(encoding="utf-8").splitlines()[-1]
+
+    def _is_whole(self, run: Run) -> bool:
+        return self.study.is_whole(run.algo, self.result(run).steps)
 
     def forgive(self, run: Run) -> None:
         """
@@ -231,12 +234,13 @@ class Workspace:
 
     def collect(self) -> int:
         """
-        Bring the rows of complete runs into the results. What is there already stays as it is.
+        Bring the rows of finished runs into the results. What is there already stays as it is.
 
         :return: How many rows were new.
         """
         finished = self.finished()
-        runs = [run for run in self.study.runs() if run.key not in finished and self.is_complete(run)]
+        complete = (run for run in self.study.runs() if run.key not in finished and self.is_complete(run))
+        runs = [run for run in complete if self._is_whole(run)]
         return merge_rows(self.results, [row for run in runs for row in self.rows(run)]) if runs else 0
 
     def states(self) -> dict[Run, State]:
@@ -281,6 +285,6 @@ def carry_out(workspace: Workspace, run: Run) -> Sequence[Row]:
             process.wait()
     if is_failure(status):
         workspace.note_failure(run, status)
-    if status != 0:
+    if status != 0 or workspace.failure(run) is not None:
         raise RuntimeError(json.dumps({"run": run.label, "status": status, "error": workspace.failure(run)}))
     return workspace.rows(run)

@@ -515,8 +515,8 @@ def test_what_cannot_be_measured_is_said():
         model.learn(8, GradientAccuracyCallback())
     with pytest.raises(ValueError, match="has no time limit: give a horizon"):
         model.learn(8, GradientAccuracyCallback(PointEnv))
-    for kwargs in ({"eval_freq": 0}, {"n_states": 0}, {"n_actions": 3}):
-        with pytest.raises(ValueError, match="must be at least"):
+    for kwargs in ({"eval_freq": 0}, {"eval_freq": "1e4"}, {"n_states": 0}, {"n_states": 2.5}, {"n_actions": 3}):
+        with pytest.raises(ValueError, match="must be a whole number of at least"):
             GradientAccuracyCallback(**kwargs)
     for callback in (CriticBiasCallback, GradientNormCallback):
         with pytest.raises(ValueError, match="must be a whole number of at least 1, got 0"):

@@ -80,6 +80,9 @@ def test_old_transitions_are_overwritten_in_both_streams():
     add(buffer, [0], 10, to_context=False)
     with pytest.raises(ValueError, match=r"no transitions of tasks \[0\] left in the context.* 3 tasks 8 transitions"):
         buffer.sample_context(np.array([0]), 5)
+    buffer.begin_context(np.array([0]))
+    with pytest.raises(ValueError, match=r"no transitions of tasks \[0\]$"):
+        buffer.sample_context(np.array([0]), 5)
 
 
 def test_all_transitions_are_drawn_equally_often():

@@ -150,7 +150,7 @@ class TaskReplayBuffer(ReplayBuffer):
         :raises ValueError: If the context of a task is empty, or has been overwritten.
         """
         n_there = self.context_size(tasks)
-        overwritten = tasks[(n_there < 1) & (self.n_added[tasks] > 0)].tolist()
+        overwritten = tasks[(n_there < 1) & (self.context_stop[tasks] > self.context_start[tasks])].tolist()
         if overwritten:
             raise ValueError(
                 f"There are no transitions of tasks {overwritten} left in the context: those gathered after it have taken "
