@@ -22,6 +22,8 @@ help:  ## Show the targets
 
 train: $(VENV)/.zoo  ## Train an agent: ALGO=td3|sac|tqc ENV=... STEPS=... PRESET=bounded|paper SEED=... THREADS=... LOGS=... EVAL_FREQ=... EVAL_EPISODES=...
 	@expr "$(STEPS)" : '[1-9][0-9]*$$' >/dev/null || { echo "STEPS must be a whole number of at least 1, got $(STEPS)"; exit 2; }
+	@expr "$(EVAL_FREQ)" : '[1-9][0-9]*$$' >/dev/null || { echo "EVAL_FREQ must be a whole number of at least 1, got $(EVAL_FREQ)"; exit 2; }
+	@expr "$(EVAL_EPISODES)" : '[1-9][0-9]*$$' >/dev/null || { echo "EVAL_EPISODES must be a whole number of at least 1, got $(EVAL_EPISODES)"; exit 2; }
 	$(BIN)/python -m sb3_hyper.zoo train --algo $(ALGO) --env $(ENV) -n $(STEPS) --preset $(PRESET) --seed $(SEED) --num-threads $(THREADS) \
 		--eval-freq $(EVAL_FREQ) --eval-episodes $(EVAL_EPISODES) -f $(LOGS) --verbose 0 --progress --tensorboard-log $(LOGS)/tensorboard
 

@@ -49,7 +49,8 @@ def groups(runs: StudyRuns, variants: Sequence[str]) -> list[list[str]]:
 
 def learning_curves(runs: StudyRuns, variants: Sequence[str], against: Literal["steps", "time"] = "steps") -> Figure:
     """
-    One panel per environment: mean over seeds, and its 95 % bootstrap interval where there are two seeds or more.
+    One panel per environment: mean over seeds, and its 95 % bootstrap interval where there are two seeds or more. Environments
+    that have nothing to compare, the baseline or variants alone, have a panel only if all are like that.
 
     A curve ends where the shortest of its runs ends.
 
@@ -62,7 +63,10 @@ def learning_curves(runs: StudyRuns, variants: Sequence[str], against: Literal["
     cells = {(variant, name): runs.drawn(variant, name) for variant in variants for name in runs.study.environments}
     if against == "time":
         cells = {key: runs.timed(cell) for key, cell in cells.items()}
-    environments = [name for name in runs.study.environments if any(cells[variant, name] for variant in variants)]
+    drawn = {name: {variant for variant in variants if cells[variant, name]} for name in runs.study.environments}
+    baseline = runs.study.baseline
+    environments = [name for name, there in drawn.items() if baseline in there and len(there) > 1]
+    environments = environments or [name for name, there in drawn.items() if there]
     variants = [variant for variant in variants if any(cells[variant, name] for name in environments)]
     n_columns = 2 if len(environments) in (2, 4) else min(3, len(environments))
     n_rows = -(-len(environments) // n_columns)

@@ -131,7 +131,13 @@ class Workspace:
         if self._is_redefined(run):
             return None
         if self.is_complete(run):
-            return None if self._is_whole(run) else "it ended before its last evaluation; without its folder it begins anew"
+            if self._is_whole(run):
+                return None
+            step = (self.progress(run) or {}).get("step")
+            return (
+                f"it ended at step {step} of {self.study.steps}, before its last evaluation, as callbacks can have it. To run "
+                f"it again, change its definition and delete {self.run_folder(run)}"
+            )
         path = self.run_folder(run) / "failed.txt"
         if not path.is_file():
             return None

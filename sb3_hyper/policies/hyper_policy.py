@@ -93,7 +93,11 @@ class HyperCriticMixin(BasePolicy):
     ) -> None:
         if not isinstance(action_space, spaces.Box):
             raise ValueError(f"{type(self).__name__} acts in continuous (Box) action spaces, got {action_space}")
-        fits = ' (The strings "HyperPolicy", "HyperCnnPolicy" and "HyperMultiInputPolicy" name those that fit the algorithm.)'
+        fits = (
+            " (An algorithm gives use_sde that wants another policy: HyperTD3Policy is for TD3 and DDPG, HyperSACPolicy for "
+            'SAC, HyperTQCPolicy for TQC. The strings "HyperPolicy", "HyperCnnPolicy" and "HyperMultiInputPolicy" name those '
+            "that fit the algorithm.)"
+        )
         hint = fits if "use_sde" in kwargs else ""  # an algorithm gives it that wants another policy
         refuse_unknown(type(self), kwargs, hint)
         if actor == "mlp" and actor_network_kwargs is not None:

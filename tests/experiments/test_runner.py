@@ -284,10 +284,10 @@ def test_a_run_that_ends_before_its_last_evaluation_has_failed(tmp_path):
     for _ in range(2):  # it is not started again
         assert not run_local(workspace)
         assert workspace.states()[run] == "failed"
-        assert workspace.failure(run).startswith("it ended before its last evaluation")
+        assert workspace.failure(run).startswith("it ended at step 400 of 600, before its last")
         assert workspace.log_path(run).read_text().count("Ended at step 400 of 600") == 1
     assert not workspace.results.exists()
-    with pytest.raises(RuntimeError, match="ended before its last evaluation"):
+    with pytest.raises(RuntimeError, match="ended at step 400"):
         carry_out(workspace, run)
 
 

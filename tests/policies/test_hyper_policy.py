@@ -125,7 +125,7 @@ def test_bad_arguments_get_a_sentence(env, algorithm, policy_kwargs, message):
     [
         (TD3, HyperSACPolicy, "HyperSACPolicy has no target actor, which TD3 and DDPG ask for: HyperTD3Policy, "),
         (DDPG, HyperTQCPolicy, "HyperTQCPolicy has no target actor"),
-        (SAC, HyperTD3Policy, r"knows no use_sde.*\(The strings \"HyperPolicy\", .* name those that fit"),
+        (SAC, HyperTD3Policy, r"knows no use_sde.* The strings \"HyperPolicy\", .* name those that fit"),
     ],
 )
 def test_the_policy_of_another_algorithm_is_told(env, algorithm, policy, message):
