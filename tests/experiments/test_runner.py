@@ -373,13 +373,14 @@ def test_the_rows_of_a_finished_run_keep_its_definition(tmp_path):
     workspace.prepare(run)
     folder = workspace.training_folder(run)
     folder.mkdir(parents=True)
-    evaluations = {"timesteps": [1600], "results": [[1.0]], "seconds": [1.0], "cpu_seconds": [1.0]}
+    n, steps = 8, list(range(200, 1601, 200))
+    evaluations = {"timesteps": steps, "results": [[1.0]] * n, "seconds": [1.0] * n, "cpu_seconds": [1.0] * n}
     write_json(folder / "progress.json", {"evaluations": evaluations, "versions": "", "commit": "", "processor": ""})
     (folder / "complete").touch()
     other = make_workspace(tmp_path, variants={"sa_hyper": {"file": "td3", "hyperparams": {"gamma": 0.5}}})
     with pytest.raises(StudyError, match="another definition"):
         other.collect()
-    assert make_workspace(tmp_path).collect() == 1
+    assert make_workspace(tmp_path).collect() == n
 
 
 def test_a_run_in_progress_is_seen(tmp_path):
