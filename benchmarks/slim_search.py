@@ -1,6 +1,6 @@
 """What each setting of the slim network is worth, and how steady the runs of slim-search are: tables of its rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks import final_values, rows
 from sb3_hyper.experiments.results import RunResult
+from sb3_hyper.experiments.statistics import N_LAST
 from sb3_hyper.experiments.study_runs import StudyRuns, area, final
 from sb3_hyper.experiments.table import Table, numbers
 
@@ -20,6 +21,10 @@ STANDING, ALIKE = (
 )  # standing still is worth 1000: all episodes above the first, and no farther apart than the second
 MEASURED = {"slim": "sa_hyper", "mlp": "mlp", "layernorm_mlp": "layernorm_mlp"}  # runs that gradient-accuracy measured
 NONE = "-"
+# what the dynamic hidden layer is like; those of the other variants are without LayerNorm
+DYNAMIC = dict.fromkeys(("mlp", "layernorm_mlp"), "none") | dict.fromkeys(
+    ("bounded", "bounded_128", "dynamic_layer_norm"), "with LayerNorm"
+)
 
 # a change -> pairs of variants, with it and without, that differ in nothing else
 CHANGES: dict[str, list[tuple[str, str]]] = {
@@ -138,16 +143,15 @@ def steadiness(runs: StudyRuns) -> Table:
     ]
     most = max(returns, default=np.inf)
     found: list[tuple[str, ...]] = []
-    for group, names in _groups(runs):
+    for group in ("none", "with LayerNorm", "without LayerNorm"):
         own: list[tuple[RunResult, float]] = []
-        for name in names:
+        for name in (name for name in runs.study.variants if DYNAMIC.get(name, "without LayerNorm") == group):
             variant = [(run, values.get((name, str(run.seed)), np.nan)) for run in runs.finished(name, HOPPER)]
-            if variant and len(names) > 1:
+            if variant:
                 found.append((group, runs.study.variants[name].label, *_counts(variant, most)))
             own += variant
         if own:
-            label = "all of them" if len(names) > 1 else runs.study.variants[names[0]].label
-            found.append((group, label, *_counts(own, most)))
+            found.append((group, "all of them", *_counts(own, most)))
     caption = (
         f"{HOPPER}, evaluations from {SETTLED:,} steps on. Falls: runs with an evaluation below {FALLEN:.0f}, and how many of "
         f"these evaluations there are. Standing still: evaluations all of whose episodes are above {STANDING:.0f} and alike "
@@ -161,27 +165,13 @@ def steadiness(runs: StudyRuns) -> Table:
     return Table("steadiness", "Falls, standing still, and values", caption, header, found, n_names=2)
 
 
-def _groups(runs: StudyRuns) -> Iterator[tuple[str, list[str]]]:
-    kinds: dict[str, Callable[[str], bool]] = {
-        "none": lambda name: name in ("mlp", "layernorm_mlp"),
-        "with LayerNorm": lambda name: name in ("bounded", "bounded_128", "dynamic_layer_norm"),
-    }
-    left = list(runs.study.variants)
-    for kind, belongs in kinds.items():
-        chosen = [name for name in left if belongs(name)]
-        left = [name for name in left if name not in chosen]
-        yield kind, chosen
-    yield "without LayerNorm", left
-
-
 def _counts(own: Sequence[tuple[RunResult, float]], most: float) -> tuple[str, ...]:
     curves = [run.returns[run.steps >= SETTLED] for run, _ in own]  # (n_evaluations, n_episodes) each
     fallen = [curve.mean(axis=1) < FALLEN for curve in curves]
     standing = [_stands(curve) for curve in curves]
-    finals = np.mean([final(run) for run, _ in own])
-    last = [run.returns[-5:] for run, _ in own]
-    moving = [curve[~_stands(curve)].mean() for curve in last if not _stands(curve).all()]
-    others = np.concatenate([curve.mean(axis=1)[~still] for curve, still in zip(curves, standing, strict=True)])
+    others = np.concatenate([curve[~still].mean(axis=1) for curve, still in zip(curves, standing, strict=True)])
+    last = [run.returns[-N_LAST:] for run, _ in own]
+    moving = [kept.mean() for curve in last if len(kept := curve[~_stands(curve)])]
     known = [value for _, value in own if not np.isnan(value)]
     n_evaluations = sum(map(len, curves))
     return (
@@ -189,7 +179,7 @@ def _counts(own: Sequence[tuple[RunResult, float]], most: float) -> tuple[str, .
         f"{sum(map(np.any, fallen))} ({sum(map(np.sum, fallen))} of {n_evaluations})",
         f"{sum(map(np.sum, standing))} of {n_evaluations}",
         f"{others.max():.0f}" if len(others) else NONE,
-        f"{finals:.0f}",
+        f"{np.mean([final(run) for run, _ in own]):.0f}",
         f"{np.mean(moving):.0f}" if moving else NONE,
         f"{sum(value > most for value in known)} of {len(known)}",
     )

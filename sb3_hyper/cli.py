@@ -20,11 +20,11 @@ from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.preflight import check_study, untrained
 from sb3_hyper.experiments.report import make_report, variant_settings
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_results, results_of, same_runs
-from sb3_hyper.experiments.studies import Study, StudyError
+from sb3_hyper.experiments.studies import Run, Study, StudyError
 from sb3_hyper.experiments.study_files import load_study, study_names
 from sb3_hyper.experiments.study_runs import StudyRuns
 from sb3_hyper.experiments.study_tables import study_tables
-from sb3_hyper.experiments.workspace import Workspace
+from sb3_hyper.experiments.workspace import State, Workspace
 
 UNFINISHED = 3  # exit status when runs are left that the same command would go on with
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -124,13 +124,13 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     except KeyboardInterrupt:
         console.print("Interrupted: the same command goes on")
         return 130
-    status = status_of(workspace, console)
+    states = status_of(workspace, console)
     if done:
         return 0
-    left = status["pending"] + status["interrupted"] + status["running"]
+    left = {"pending", "interrupted", "running"} & set(states.values())
     if left:
         console.print("Not all runs are done: the same command goes on")
-    if any(state == "failed" and not workspace.is_complete(run) for run, state in workspace.states().items()):
+    if any(state == "failed" and not workspace.is_complete(run) for run, state in states.items()):
         console.print("When the cause of a failure is mended, --retry-failed tries the run again")
     return UNFINISHED if left else 1
 
@@ -143,28 +143,27 @@ def show_status(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def status_of(workspace: Workspace, console: Console) -> Counter[str]:
+def status_of(workspace: Workspace, console: Console) -> dict[Run, State]:
     """
     Print how far a study is.
 
     :param workspace: Its files.
     :param console: Where to.
-    :return: State -> number of runs.
+    :return: The state of each run.
     """
     states = workspace.states()
-    counts: Counter[str] = Counter(states.values())
     done = Counter((run.variant, run.environment) for run, state in states.items() if state == "done")
     table = Table("variant", *workspace.study.environments, title=f"{escape(workspace.study.title)}: seeds done")
     for variant in workspace.study.variants:
         table.add_row(variant, *(str(done[variant, environment]) for environment in workspace.study.environments))
     console.print(table)
-    console.print(", ".join(f"{number} {state}" for state, number in counts.items()))
+    console.print(", ".join(f"{number} {state}" for state, number in Counter(states.values()).items()))
     for run, state in states.items():
         if state == "failed":
             reason = escape(f"{workspace.failure(run)} (log: {workspace.log_path(run)})")
             console.print(f"[red]failed[/] {run.label}: {reason}")
     console.print(f"Results: {workspace.results}")
-    return counts
+    return states
 
 
 def report_study(args: argparse.Namespace, console: Console) -> int:

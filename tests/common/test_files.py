@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from sb3_hyper.common import files
 from sb3_hyper.common.files import read_json, replacing, write_json
 
 
@@ -40,6 +41,16 @@ def test_an_interruption_after_the_last_moment_stays_one(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_json(tmp_path / "file.json", 1)
     assert os.listdir(tmp_path) == ["file.json"]
+
+
+def test_all_that_a_folder_holds_is_synced(tmp_path, monkeypatch):
+    (tmp_path / "deep").mkdir()
+    for name in ("model.zip", "deep/vecnormalize.pkl"):
+        (tmp_path / name).touch()
+    synced = []
+    monkeypatch.setattr(files, "_sync", synced.append)
+    files.sync(tmp_path)
+    assert set(synced) == {tmp_path, *tmp_path.rglob("*")}
 
 
 def test_a_link_stays_a_link(tmp_path):

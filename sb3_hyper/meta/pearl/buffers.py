@@ -149,19 +149,18 @@ class TaskReplayBuffer(ReplayBuffer):
         :return: The transitions.
         :raises ValueError: If the context of a task is empty, or has been overwritten.
         """
-        n_there = self.context_size(tasks)
-        overwritten = tasks[(n_there < 1) & (self.context_stop[tasks] > self.context_start[tasks])].tolist()
-        if overwritten:
-            raise ValueError(
-                f"There are no transitions of tasks {overwritten} left in the context: those gathered after it have taken "
-                f"their place. buffer_size gives each of {self.n_tasks} tasks {self.capacity} transitions, fewer than a phase "
-                "of an iteration gathers, which runs to the end of an episode"
-            )
-        return self._gather(tasks, self._first_of_context(tasks), n_there, batch_size)
+        return self._gather(tasks, self._first_of_context(tasks), self.context_size(tasks), batch_size)
 
     def _gather(self, tasks: np.ndarray, first: np.ndarray, n_there: np.ndarray, batch_size: int) -> TaskBatch:
         if (n_there < 1).any():
-            raise ValueError(f"There are no transitions of tasks {tasks[n_there < 1].tolist()}")
+            empty = tasks[n_there < 1]
+            if (self.context_stop[empty] > self.context_start[empty]).any():
+                raise ValueError(
+                    f"There are no transitions of tasks {empty.tolist()} left in the context: those gathered after it have "
+                    f"taken their place. buffer_size gives each of {self.n_tasks} tasks {self.capacity} transitions, fewer "
+                    "than a phase of an iteration gathers, which runs to the end of an episode"
+                )
+            raise ValueError(f"There are no transitions of tasks {empty.tolist()}")
         draws = (np.random.random((len(tasks), batch_size)) * n_there[:, None]).astype(np.int64)
         places = (first[:, None] + draws) % self.capacity
         return TaskBatch(*(self.to_torch(getattr(self, name)[tasks[:, None], places], copy=False) for name in self.FIELDS))
