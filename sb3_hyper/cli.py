@@ -176,11 +176,14 @@ def report_study(args: argparse.Namespace, console: Console) -> int:
             f"There is nothing to report: no run of {workspace.study.name} has results in {workspace.results}. Those that "
             "come with this repository: --results benchmarks/results"
         )
+    failed = [run.label for run, state in workspace.states().items() if state == "failed"]
+    if failed:
+        print(f"Failed, and in no table: {', '.join(failed)}", file=sys.stderr)
     if args.format != "html":
         print("\n".join(getattr(table, args.format)() for table in study_tables(StudyRuns(workspace.study, results))))
         return 0
     output = args.output or workspace.folder / "report.html"
-    make_report(workspace.study, results, output)
+    make_report(workspace.study, results, output, failed=failed)
     console.print(f"Report: {output}")
     return 0
 

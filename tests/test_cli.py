@@ -42,6 +42,17 @@ def rows_of(path, definition=None):
         yield from [row | {"definition": definition or run.definition} for row in result.rows()]
 
 
+def workspace_of(path, folder):
+    return cli.workspace_of(argparse.Namespace(name=str(path), folder=folder / "runs", results=folder / "results"))
+
+
+def fail(workspace, runs):
+    for run in runs:
+        workspace.prepare(run)
+        workspace.log_path(run).write_text("a\nValueError: it broke")
+        workspace.note_failure(run, 1)
+
+
 def test_without_its_libraries_the_command_says_what_to_install(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "sb3_hyper.cli", raising=False)
     monkeypatch.delattr(sb3_hyper, "cli", raising=False)
@@ -122,6 +133,22 @@ def test_where_there_is_nothing_to_report_it_is_said(study, tmp_path, capsys):
     assert not (tmp_path / "runs" / "toy" / "report.html").exists()
 
 
+def test_a_report_names_the_runs_that_failed(study, tmp_path, capsys):
+    merge_rows(tmp_path / "results" / "toy.csv", [row for row in rows_of(study) if row["seed"] == "0"])
+    workspace = workspace_of(study, tmp_path)
+    failed = [run for run in workspace.study.runs() if run.seed == 1]
+    fail(workspace, failed)
+    for output in ("markdown", "html"):
+        assert call("report", study, "--format", output, folder=tmp_path) == 0
+        assert capsys.readouterr().err == "Failed, and in no table: mlp/Pendulum-v1/seed-1\n"
+    page = (tmp_path / "runs" / "toy" / "report.html").read_text()
+    assert "Failed, and in no table: mlp/Pendulum-v1/seed-1." in page
+    workspace.forgive(failed[0])
+    assert call("report", study, folder=tmp_path) == 0
+    assert capsys.readouterr().err == ""
+    assert "Failed" not in (tmp_path / "runs" / "toy" / "report.html").read_text()
+
+
 def test_of_files_that_do_not_all_fit_none_is_merged(study, tmp_path, capsys):
     whole, part = tmp_path / "whole.csv", tmp_path / "part.csv"
     rows = list(rows_of(study))
@@ -176,12 +203,8 @@ def test_durations(text, number):
 
 def test_a_failed_run_is_shown_and_can_be_retried(study, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(cli.LocalEngine, "run", lambda self: False)
-    workspace = cli.workspace_of(argparse.Namespace(name=str(study), folder=tmp_path / "runs", results=tmp_path / "results"))
-    runs = list(workspace.study.runs())
-    for run in runs:
-        workspace.prepare(run)
-        workspace.log_path(run).write_text("a\nValueError: it broke")
-        workspace.note_failure(run, 1)
+    workspace = workspace_of(study, tmp_path)
+    fail(workspace, workspace.study.runs())
     assert call("run", study, folder=tmp_path) == 1
     assert "ValueError: it broke" in capsys.readouterr().out
     assert call("run", study, "--retry-failed", folder=tmp_path) == cli.UNFINISHED

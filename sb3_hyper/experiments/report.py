@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -49,6 +49,7 @@ def make_report(
     results: Iterable[RunResult],
     path: str | os.PathLike[str],
     random_returns: Mapping[str, float] = RANDOM_RETURNS,
+    failed: Sequence[str] = (),
 ) -> None:
     """
     Write a page with figures, tables, settings and versions. The same results give the same page.
@@ -57,6 +58,7 @@ def make_report(
     :param results: Its runs so far; a run may be unfinished.
     :param path: Where the HTML goes.
     :param random_returns: Environment -> return of random actions, the zero of normalised scores.
+    :param failed: Labels of runs that have failed.
     """
     runs = StudyRuns(study, results, random_returns)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -67,6 +69,7 @@ def make_report(
         n_runs=len(study.variants) * len(study.environments) * study.seeds,
         n_finished=len(runs.finished()),
         n_unfinished=len(runs.all()) - len(runs.finished()),
+        failed=failed,
         tables=tables,
         pictures=list(_pictures(runs)),
         coverage=", ".join(f"{rate:.0%} from {n} seeds" for n, rate in COVERAGE.items()).replace("%", "\u202f%"),
