@@ -15,10 +15,8 @@ from sb3_hyper.experiments.table import Table, numbers
 HOPPER = "Hopper-v5"
 FALLEN = 50.0  # an evaluation below this return is one of falls
 SETTLED = 15_000  # steps from which on evaluations are counted: before it all critics have just begun
-STANDING, ALIKE = (
-    900.0,
-    20.0,
-)  # standing still is worth 1000: all episodes above the first, and no farther apart than the second
+# standing still is worth 1000: all episodes are above the first, and no farther apart than the second
+STANDING, ALIKE = 900.0, 20.0
 MEASURED = {"slim": "sa_hyper", "mlp": "mlp", "layernorm_mlp": "layernorm_mlp"}  # runs that gradient-accuracy measured
 NONE = "-"
 # what the dynamic hidden layer is like; those of the other variants are without LayerNorm
