@@ -32,7 +32,7 @@ __all__ = [
 
 class LearningRateCallback(BaseCallback):
     """
-    Log the step size that each optimizer of the policy really used, as ``train/actor_learning_rate`` and
+    Log the step sizes that the optimizers of actor and critic really used, as ``train/actor_learning_rate`` and
     ``train/critic_learning_rate``. (SB3's ``train/learning_rate`` is the algorithm's schedule, which a critic with a
     rate of its own does not follow.)
     """
@@ -63,7 +63,7 @@ class GradientAccuracyCallback(RolloutCallback):
     :param action_std: Standard deviation of the perturbed actions, where actions are scaled to [-1, 1].
     :param action_repeat: Steps for which a perturbed action is taken.
     :param states: Where states come from: ``"rollouts"`` of the policy, or the ``"replay"`` buffer, for environments with a
-        method ``reset_to(observation)``; the first measurement then waits for an observation.
+        method ``reset_to(observation)``; the first measurement is then made when learning starts.
     :param horizon: Steps after which a rollout ends.
     :param n_processes: Processes to spread the rollouts over.
     :param log_path: Folder of the file.

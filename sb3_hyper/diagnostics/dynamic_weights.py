@@ -1,4 +1,4 @@
-"""The callback that looks at the weights of critics and actors (App. E of the paper)."""
+"""The callback that looks at the weights of critics and actors (Figs. 10, 11 of the paper)."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,7 +34,7 @@ ORDINARY = "critic.q_network"  # the name of a hypernetwork critic: figures show
 
 class DynamicWeightsCallback(MeasuringCallback):
     """
-    How the generated weights are distributed (App. E of the paper: Figs. 10, 11 and Table 2), for every hypernetwork of a
+    How the generated weights are distributed (the paper's Figs. 10, 11 and Table 2), for every hypernetwork of a
     policy, critic or actor. Of a critic without hypernetwork, its own weights, to draw beside: those of the first Q-network,
     under the name ``critic.q_network``.
 

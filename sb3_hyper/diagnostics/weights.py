@@ -1,4 +1,4 @@
-"""How generated weights are distributed, and how far from an ordinary network's (App. E: Figs. 10, 11 and Table 2)."""
+"""How generated weights are distributed, and how far from an ordinary network's (the paper's Figs. 10, 11 and Table 2)."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def find_hypernetworks(module: nn.Module) -> dict[str, HyperNetwork]:
 @th.no_grad()
 def generated_weights(network: HyperNetwork, meta: th.Tensor, member: int = 0) -> list[np.ndarray]:
     """
-    The weights of each dynamic layer, as they come out of the heads: without gains, which the paper leaves out too.
+    The weights of each dynamic layer, as they come out of the heads: without gains, as in the authors' code.
 
     :param network: A hypernetwork.
     :param meta: Meta variables, ``(batch, meta_dim)``

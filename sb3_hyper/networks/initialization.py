@@ -16,7 +16,7 @@ name            primary's weights                heads' weights                 
 ``kaiming``     fan-in uniform, gain sqrt(2)     fan-in uniform in d_z, gain sqrt(2)     0
 =============== ================================ ======================================= ==============================
 
-Sources: ``paper``: Sec. 4.2; ``sac_code``: the authors' SAC code, which differs from their paper; ``bias_hyper``: Beck et
+Sources: ``paper``: Sec. 5.2; ``sac_code``: the authors' SAC code, which differs from their paper; ``bias_hyper``: Beck et
 al., "Hypernetworks in Meta-Reinforcement Learning" (CoRL 2022); ``hyperfan_in``: Chang et al., "Principled Weight
 Initialization for Hypernetworks" (ICLR 2020), g^2 being 2 before a ReLU and 1 at the output, for a latent of unit
 variance; ``kaiming``: the negative control, which takes the heads for ordinary layers.

@@ -42,7 +42,7 @@ class SAHyperQ(HyperNetwork):
 class ContextBesideAction(nn.Module):
     """
     Moves a context (a goal, a task) from the state to the side of the action: the base variable of SA-Hyper becomes
-    [action, context], as in the paper's PEARL (App. F), the meta variable of AS-Hyper likewise.
+    [action, context], as in the paper's PEARL (Sec. 4.2), the meta variable of AS-Hyper likewise.
 
     :param q_network: An action-value function of ``state_dim - context_dim`` and ``action_dim + context_dim``.
     :param state_dim: Size of the state.

@@ -69,7 +69,7 @@ class HyperNetworkSpec:
     :param initialization: ``"paper"``, ``"sac_code"``, ``"bias_hyper"``, ``"hyperfan_in"`` or ``"kaiming"``, see
         :mod:`sb3_hyper.networks.initialization`. Heads that are not dense know the first two only.
     :param primary_gain: Kaiming gain of the primary network's linear weights, drawn from
-        U(+-gain * sqrt(3 / fan_in)). The paper (Sec. 4.2): 1/sqrt(12). PyTorch's default: 1/sqrt(3). The initialisations
+        U(+-gain * sqrt(3 / fan_in)). The paper (Sec. 5.2): 1/sqrt(12). PyTorch's default: 1/sqrt(3). The initialisations
         ``"sac_code"`` and ``"kaiming"`` have gains of their own.
     :param shared_primary: Whether the members of an ensemble (twin critics) share one primary network and differ in
         their heads only (the paper: not).
@@ -80,6 +80,8 @@ class HyperNetworkSpec:
     :param dynamic_weight_norm: Whether the weights of each hidden unit of the generated network, its bias among them, are
         scaled to length one. The network stays piecewise linear in its input, as it is without (the paper: not).
     :param hidden_head_bound: Heads of hidden dynamic layers start from U(+-bound). Larger: generated weights start wider.
+        (Of heads ``"dense"`` and ``"low_rank"`` with the initialisations ``"paper"`` and ``"sac_code"``; others have no
+        bounds.)
     :param output_head_bound: The same for the output layer. Larger: larger initial outputs.
     :param critic_learning_rate: The step size of the critic's optimizer that goes with this network.
     :raises ValueError: If a value is out of range.
@@ -135,7 +137,7 @@ _SLIM = HyperNetworkSpec(
 
 # Saved models name their preset, or rely on the default: once released, neither changes
 PRESETS: dict[str, HyperNetworkSpec] = {
-    # Sec. 4.2 and App. D.1: three stages of two residual blocks each, one generated hidden layer of 256.
+    # Sec. 2 and App. D.1: three stages of two residual blocks each, one generated hidden layer of 256.
     "paper": HyperNetworkSpec(),
     "slim": _SLIM,
     # A fortieth of the paper's size. Output weights are linear in a normalised z, and what they are multiplied with is

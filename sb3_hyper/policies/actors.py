@@ -1,6 +1,6 @@
 """
 Actors whose weights are generated from a context: the part of an observation that says what is to be done, a goal or a
-task (Sec. 3.3 of the paper). The context is the meta variable, the rest of the observation the base variable.
+task (Sec. 4.2 of the paper). The context is the meta variable, the rest of the observation the base variable.
 """
 
 from collections.abc import Sequence

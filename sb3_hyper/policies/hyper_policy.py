@@ -45,8 +45,9 @@ class HyperCriticMixin(BasePolicy):
         ``"paper"``, or a :class:`~sb3_hyper.networks.spec.HyperNetworkSpec`.
     :param network_kwargs: Changes to the preset, e.g. ``dict(dynamic_widths=[64])``.
     :param critic_learning_rate: Step size of the critic's optimizer, whatever the algorithm's ``learning_rate`` is.
-        ``"auto"``: what goes with the preset (5e-5 for ``paper``, 3e-4 for the others). None, which is also what
-        ``"auto"`` means for critics that are no hypernetworks: follow the algorithm's schedule. SB3 logs that schedule as
+        ``"auto"``: what goes with the preset (3e-4 for ``bounded`` and ``slim``, 5e-5 for ``paper`` and, unless it says
+        otherwise, a spec). None, which is also what ``"auto"`` means for critics that are no hypernetworks: follow the
+        algorithm's schedule. SB3 logs that schedule as
         ``train/learning_rate``; :class:`~sb3_hyper.diagnostics.callbacks.LearningRateCallback` logs the critic's own.
     :param critic_init: Initial weights of critics that are no hypernetworks: ``"pytorch"``, or ``"xavier"``, which the
         authors' SAC code uses.

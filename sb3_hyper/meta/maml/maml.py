@@ -51,7 +51,7 @@ class MAML(TaskLearner):
     code computes), and that hypernetworks are smaller (``policy_kwargs=dict(preset="paper")``).
 
     An iteration plays ``n_episodes`` episodes in each of ``meta_batch_size`` tasks before and after each inner step, and then
-    takes an outer step. All tasks are played at once, by as many environments as ``env`` has.
+    takes an outer step. As many tasks are played at a time as ``env`` has environments; they are adapted all at once.
 
     :param policy: ``"MlpPolicy"``, ``"HyperPolicy"`` or a class.
     :param env: A task environment (:class:`~sb3_hyper.tasks.interface.TaskEnv`), vectorized or not.

@@ -1,4 +1,4 @@
-"""PEARL (Rakelly et al., ICML 2019) and Hyper-PEARL (Sec. 5.4 of the paper) as an SB3 algorithm."""
+"""PEARL (Rakelly et al., ICML 2019) and Hyper-PEARL (Sec. 4.2 of the paper) as an SB3 algorithm."""
 
 import warnings
 from typing import Any, ClassVar, TypeVar
@@ -36,7 +36,7 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
     soft actor-critic (with a state value, Haarnoja et al., 2018) acts on observation and z.
 
     Paper: https://arxiv.org/abs/1903.08254. ``"HyperPolicy"``: the actor's weights are generated from z and those of the
-    critics from the observation (https://arxiv.org/abs/2106.06842, Sec. 5.4). The defaults are the authors', but for
+    critics from the observation (https://arxiv.org/abs/2106.06842, Sec. 4.2). The defaults are the authors', but for
     ``buffer_size``, of which theirs is a million for each task, ``n_prior_episodes`` (2), ``store_terminal`` (False), and the
     size of hypernetworks (``policy_kwargs=dict(preset="paper")``).
 

@@ -38,7 +38,7 @@ class PEARLPolicy(TaskPolicy):
     :param actor: ``"mlp"`` or ``"hyper"``: a network of the observation whose weights are generated from z.
     :param critic: ``"mlp"`` or ``"hyper"``, for twin critic and state value.
     :param critic_meta: What a hypernetwork critic's weights are generated from: ``"obs"`` (the paper's), ``"z"`` (once per
-        task, which is cheap), ``"obs_z"``.
+        task, which is cheap), ``"obs_z"``; for the state value ``"obs"`` in place of the last.
     :param preset: The hypernetworks: ``"slim"``, ``"paper"``, or a :class:`~sb3_hyper.networks.spec.HyperNetworkSpec`.
     :param network_kwargs: Changes to the preset.
     :param actor_learning_rate: Step size of the actor. ``"auto"``: for generated actors the critic's, and twice that where the
