@@ -1,6 +1,7 @@
 """Training from the command line: through rl-zoo3 as it is, and through the package's own front door."""
 
 import argparse
+import contextlib
 import re
 import shlex
 import subprocess
@@ -8,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import optuna
 import pytest
+import rl_zoo3.exp_manager
 import yaml
 from filelock import FileLock
 from stable_baselines3 import PPO
@@ -19,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from sb3_hyper.zoo import __main__ as zoo
 from sb3_hyper.zoo.managers import _remove_if_nothing_ran
 from sb3_hyper.zoo.restarted_logs import RestartLogs
+from tests.conftest import PointEnv
 
 ROOT = Path(__file__).parent.parent
 SHORT = [
@@ -216,6 +220,7 @@ def test_preset_without_a_file_is_an_error(capsys, arguments, message):
 def test_resume_leaves_other_runs_alone(tmp_path):
     (tmp_path / "td3" / "Pendulum-v1_1" / "Pendulum-v1").mkdir(parents=True)
     (tmp_path / "td3" / "Pendulum-v1_1" / "Pendulum-v1" / "config.yml").touch()
+    (tmp_path / "td3" / "Pendulum-v1_1" / "lock").touch()  # of a command that was refused
     out = python("sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, "--resume", *SHORT, ok=False)
     assert "Pendulum-v1_1 holds a run that was not started with --resume" in out
 
@@ -233,6 +238,7 @@ def test_what_a_run_is_can_not_be_changed_while_it_runs(tmp_path):
 def test_resume_goes_on_with_the_same_run_only(tmp_path):
     command = ["sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, "--resume", *SHORT]
     python(*command, *FAST)
+    (tmp_path / "td3" / "Pendulum-v1_1" / "lock").unlink()  # as some versions of filelock do, and Windows
     assert "Complete" in python(*command, *FAST)
     for changes, message in (
         (["--seed", "5", *FAST], "holds another run: seed 0, not 5. Repeat the command"),
@@ -278,7 +284,41 @@ def test_logs_of_a_run_that_starts_again_are_shown_once(tmp_path):
     assert steps == [256, 512, 768, 1024]
 
 
+class Robot(PointEnv):
+    """It says whether it is successful, and is interrupted once."""
+
+    interrupt_at = 80
+
+    def step(self, action):
+        Robot.interrupt_at -= 1
+        if Robot.interrupt_at == 0:
+            raise KeyboardInterrupt
+        *step, _ = super().step(action)
+        return *step, {"is_success": bool(self.state[0] > 0)}
+
+
+def test_what_rl_zoo3_logs_of_robots_goes_on(tmp_path, monkeypatch):
+    gym.register("Robot-v0", Robot)
+    monkeypatch.setattr(rl_zoo3.exp_manager.ExperimentManager, "is_robotics_env", staticmethod(lambda env_id: True))
+    settings = {"Robot-v0": {"policy": "MlpPolicy", "n_timesteps": 100, "learning_starts": 200}}
+    (tmp_path / "td3.yml").write_text(yaml.safe_dump(settings))
+    arguments = ["--algo", "td3", "--env", "Robot-v0", "-f", str(tmp_path), "--eval-freq", "30", "--eval-episodes", "1"]
+    logs = []
+    for _ in range(2):
+        monkeypatch.setattr(sys, "argv", ["zoo", "train", *arguments, "--resume", "-conf", str(tmp_path / "td3.yml")])
+        with contextlib.suppress(SystemExit):
+            zoo.main()
+        logs.append((tmp_path / "td3" / "Robot-v0_1" / "0.monitor.csv").read_text().splitlines())
+    interrupted, whole = logs
+    assert (tmp_path / "td3" / "Robot-v0_1" / "complete").is_file()
+    assert interrupted[1] == "r,l,t,is_success"
+    assert [len(log) for log in logs] == [2 + 2, 2 + 4]
+    assert whole[:4] == interrupted
+
+
 def test_resume_refuses_what_it_cannot_resume(tmp_path):
+    arguments = ["--algo", "ars", *SHORT, "-f", tmp_path, "--resume", "-params", "n_envs:2", "n_delta:2"]
+    assert "takes ARS with n_envs: 1, got 2" in python("sb3_hyper.zoo", "train", *arguments, ok=False)
     out = python("sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, "--resume", "--uuid", *SHORT, ok=False)
     assert "--resume cannot be combined with --uuid" in out
 

@@ -5,6 +5,7 @@ import csv
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -94,7 +95,10 @@ def sync(folder: str | os.PathLike[str]) -> None:
 
 
 def _sync(path: str | os.PathLike[str]) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    on_windows = sys.platform == "win32"  # which syncs files that may be written, and no folders
+    if on_windows and os.path.isdir(path):
+        return
+    handle = os.open(path, os.O_RDWR if on_windows else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

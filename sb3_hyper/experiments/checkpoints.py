@@ -7,6 +7,7 @@ its replay buffer and all random states, a resumed run repeats an uninterrupted 
 which that is not true start again when they are interrupted: :mod:`sb3_hyper.experiments.obstacles` names them.
 """
 
+import json
 import os
 import shutil
 import time
@@ -152,8 +153,11 @@ class ResumableRun(BaseCallback):
         if isinstance(model, OffPolicyAlgorithm):
             model.load_replay_buffer(folder / "replay_buffer.pkl", truncate_last_traj=False)
         for name, size in state["monitor_sizes"].items():  # episodes after the checkpoint come again
-            if (self.folder / name).is_file():
-                os.truncate(self.folder / name, size)
+            monitor, index = self.folder / name, name.split(".")[0]
+            if monitor.is_file() and monitor.stat().st_size >= size:
+                os.truncate(monitor, size)
+                if index.isdecimal():
+                    env.env_method("set_wrapper_attr", "t_start", _start_of(monitor), indices=int(index))
         self._to_restore = state
         self._last_checkpoint = model.num_timesteps
         return model
@@ -275,6 +279,7 @@ class ResumableRun(BaseCallback):
         callback.evaluations_timesteps = evaluations["timesteps"]
         callback.evaluations_results = evaluations["results"]
         callback.evaluations_length = evaluations["ep_lengths"]
+        callback.evaluations_successes = evaluations.get("successes", [])
         set_counters(self.callbacks, state["counters"])
         callback.eval_env.reset()  # uses up the seed the environment was made with
         for index, random_state in enumerate(state["eval_env"]):
@@ -302,6 +307,12 @@ def _read_state(folder: Path) -> dict[str, Any]:
     return state
 
 
+def _start_of(monitor: Path) -> float:
+    """The time that a log of episodes counts from; what goes on with it goes on counting."""
+    with monitor.open(encoding="utf-8") as file:
+        return float(json.loads(file.readline().removeprefix("#"))["t_start"])
+
+
 def _size_of_header(monitor: Path) -> int:
     with monitor.open("rb") as file:  # a comment, and the names of the columns
         return len(file.readline()) + len(file.readline())
@@ -312,6 +323,7 @@ def _evaluations(callback: EvalCallback) -> dict[str, Any]:
         "timesteps": [int(step) for step in callback.evaluations_timesteps],
         "results": [[float(value) for value in row] for row in callback.evaluations_results],
         "ep_lengths": [np.asarray(row).tolist() for row in callback.evaluations_length],  # means, of meta-learners,
+        "successes": [np.asarray(row).tolist() for row in callback.evaluations_successes],
     }
 
 

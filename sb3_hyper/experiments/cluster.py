@@ -25,7 +25,7 @@ class RayEngine:
     :param gpus: GPUs that a run asks for; several runs share one if it is a fraction.
     :param console: Where to show progress.
     :raises ImportError: If Ray is not installed.
-    :raises ValueError: If the cluster has fewer GPUs than one run asks for.
+    :raises ValueError: If no machine of the cluster has what one run asks for.
     """
 
     def __init__(
@@ -47,10 +47,12 @@ class RayEngine:
         self.console = console or Console()
         if not ray.is_initialized():
             ray.init(log_to_driver=False, configure_logging=False)
-        there = ray.cluster_resources()
-        if gpus > there.get("GPU", 0):
-            raise ValueError(f"Each run asks for {gpus:g} GPUs, but the cluster has {there.get('GPU', 0):g}")
         threads = workspace.study.threads
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        sizes = [(machine.get("CPU", 0), machine.get("GPU", 0)) for machine in machines]
+        if not any(cpus >= threads and there >= gpus for cpus, there in sizes):
+            there = "; ".join(f"{cpus:g} CPUs and {there:g} GPUs" for cpus, there in sizes)
+            raise ValueError(f"Each run asks for {threads} CPUs and {gpus:g} GPUs of one machine, but they have: {there}")
         self._task = ray.remote(max_retries=RETRIES, num_cpus=threads, num_gpus=gpus)(carry_out)
         self._active: dict[Any, Run] = {}
 
@@ -73,7 +75,7 @@ class RayEngine:
         finally:
             for task, run in self._active.items():
                 self.ray.cancel(task)
-                self._say(f"interrupted {run.label}")
+                self._say(f"stopped {run.label}")
             self._wait_for_the_end_of(list(self._active.values()))
             self._active.clear()
         finished_runs = self.workspace.finished()
@@ -91,8 +93,9 @@ class RayEngine:
     def _take(self, task: Any) -> None:
         run = self._active.pop(task)
         try:
-            merge_rows(self.workspace.results, self.ray.get(task))
-            self._say(f"done   {run.label}")
+            rows = self.ray.get(task)
+            merge_rows(self.workspace.results, rows)
+            self._say(f"done   {run.label}" if rows else f"left   {run.label}: another process works on it")
         except self.ray.exceptions.RayError as error:
             self._say(f"failed {run.label}: {str(error).splitlines()[-1]}")
 

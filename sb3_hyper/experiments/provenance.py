@@ -43,10 +43,10 @@ def _git(*arguments: str) -> str:
 def processor(device: str = "cpu") -> str:
     """
     :param device: torch device.
-    :return: The name of the processor that does the work. Times mean nothing without.
+    :return: The name of the processor that does the work, and before it that of the GPU. Times mean nothing without.
     """
     if device.startswith("cuda"):
-        return th.cuda.get_device_name(device)
+        return f"{th.cuda.get_device_name(device)}, {processor()}"
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():

@@ -73,8 +73,8 @@ class RunResult:
         shared = {name: str(getattr(self, name)) for name in FIXED if name not in ("step", "seconds", "cpu_seconds")}
         return [
             shared
-            | {"step": str(int(step)), "seconds": f"{seconds:.1f}", "cpu_seconds": f"{cpu_seconds:.1f}"}
-            | {f"return_{episode}": f"{value:.2f}" for episode, value in enumerate(returns)}
+            | {"step": str(int(step)), "seconds": f"{seconds:.3f}", "cpu_seconds": f"{cpu_seconds:.3f}"}
+            | {f"return_{episode}": f"{value:.6g}" for episode, value in enumerate(returns)}
             for step, seconds, cpu_seconds, returns in zip(
                 self.steps, self.seconds, self.cpu_seconds, self.returns, strict=True
             )
@@ -210,7 +210,7 @@ def merge_rows(path: str | Path, rows: Iterable[Row]) -> int:
         for row in rows:
             key = tuple(row[name] for name in KEYS)
             there = merged.setdefault(key, row)
-            if _returns(there) != _returns(row):
+            if not _same(_returns(there), _returns(row)):
                 raise ValueError(f"{path} holds other returns for {', '.join(key)}")
         runs: dict[tuple[str, ...], str] = {}
         for key, row in merged.items():
@@ -221,8 +221,13 @@ def merge_rows(path: str | Path, rows: Iterable[Row]) -> int:
         return len(merged) - before
 
 
-def _returns(row: Row) -> list[str]:
-    return [row[name] for name in sorted(row) if name.startswith("return_") and row[name]]
+def _returns(row: Row) -> list[float]:
+    return [float(row[name]) for name in sorted(row) if name.startswith("return_") and row[name]]
+
+
+def _same(returns: Sequence[float], others: Sequence[float]) -> bool:
+    """Whether they are the same numbers, however many digits of them were written: two decimals, or six digits."""
+    return len(returns) == len(others) and np.allclose(returns, others, rtol=1e-5, atol=0.005, equal_nan=True)
 
 
 def _write(path: Path, rows: list[Row]) -> None:

@@ -75,7 +75,7 @@ def standing(run: RunResult, start: float, end: float) -> Standing:
     :return: Where it stands at the end, and its mean return from start to end, between evaluations interpolated linearly.
     """
     times = run.cpu_seconds
-    grid = np.array([start, *times[(times > start) & (times < end)], end] if end > start else [end])
+    grid = np.unique([start, *times[(times > start) & (times < end)], end])  # short times may have been rounded to equal ones
     returns = np.interp(grid, times, run.curve)
     return Standing(float(np.interp(end, times, run.steps)), area_under_curve(grid, returns), float(returns[-1]))
 

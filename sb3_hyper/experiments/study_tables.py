@@ -60,7 +60,7 @@ def scores(runs: StudyRuns) -> Table:
         )
 
     caption = (
-        f"Final: mean of the last {_n_last(runs)} evaluations ({_span_of_final(runs)}). Area: return averaged over all steps "
+        f"Final: mean of the last {_n_last(runs)} ({_span_of_final(runs)}). Area: return averaged over all steps "
         f"since the first evaluation. In brackets 95 % bootstrap intervals over seeds ({COVERS}). Highest: the best "
         "evaluation of a run, as in the paper's tables, biased upwards; mean ± standard deviation (n - 1). Shortfall: how far "
         f"below the best one so far evaluations lie on average (0: steady, be it at the bottom). {_behind(runs)}"
@@ -134,8 +134,8 @@ def equal_time(runs: StudyRuns) -> Table:
     label = study.variants[study.baseline].label
     caption = (
         f"Runs in pairs with those of {label}, of one seed and one kind of processor, when both have had the processor time "
-        f"that the faster one takes in all: steps by then, and the mean return over the time of its last {_n_last(runs)} "
-        "evaluations, or what is left of it after the slower one's first (a pair of which nothing is left is not counted), "
+        f"that the faster one takes in all: steps by then, and the mean return over the time of its last {_n_last(runs)}"
+        ", or what is left of it after the slower one's first (a pair of which nothing is left is not counted), "
         f"interpolated linearly. In brackets 95 % bootstrap intervals over pairs ({COVERS}). Ahead: in how many pairs the "
         "variant has the higher mean, and the higher return at the end of that time."
     )
@@ -240,14 +240,13 @@ def _rows(runs: StudyRuns, row: Callable[[str, str], tuple[str, ...]]) -> Iterat
                 yield environment, variant.label, str(len(finished)), *row(name, environment)
 
 
-def _n_last(runs: StudyRuns) -> int:
-    return min(N_LAST, runs.study.steps // runs.study.eval_freq)
+def _n_last(runs: StudyRuns) -> str:
+    return count({min(N_LAST, len(run.steps)) for run in runs.finished()}, "evaluation")
 
 
 def _span_of_final(runs: StudyRuns) -> str:
-    freq = runs.study.eval_freq
-    last = runs.study.steps // freq
-    return f"{(last - _n_last(runs) + 1) * freq:,} to {last * freq:,} steps"
+    spans = [run.steps[-N_LAST:] for run in runs.finished()]
+    return f"{min(span[0] for span in spans):,} to {max(span[-1] for span in spans):,} steps" if spans else NONE
 
 
 def _behind(runs: StudyRuns) -> str:

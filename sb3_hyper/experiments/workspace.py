@@ -94,7 +94,7 @@ class Workspace:
         :return: The process.
         """
         threads = str(self.study.threads)
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONPATH": _python_path()}
         return subprocess.Popen(
             self.command(run),
             cwd=self.run_folder(run),
@@ -264,6 +264,12 @@ class Workspace:
         return "interrupted" if self.progress(run) is not None else "pending"
 
 
+def _python_path() -> str:
+    """Where Python looks for modules besides those installed: the same folders for a process that starts in another one."""
+    paths = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return os.pathsep.join(paths + [os.getcwd()] * bool({"", os.getcwd()} & set(sys.path)))
+
+
 def is_failure(status: int) -> bool:
     """
     :param status: Exit status of a run's process.
@@ -278,7 +284,7 @@ def carry_out(workspace: Workspace, run: Run) -> Sequence[Row]:
 
     :param workspace: The study's files.
     :param run: The run.
-    :return: Its rows.
+    :return: Its rows; none if another process works on it.
     :raises RuntimeError: If it failed; the message holds the end of its log.
     """
     workspace.prepare(run)
@@ -289,6 +295,8 @@ def carry_out(workspace: Workspace, run: Run) -> Sequence[Row]:
         finally:
             process.terminate()
             process.wait()
+    if status == BUSY:
+        return []
     if is_failure(status):
         workspace.note_failure(run, status)
     if status != 0 or workspace.failure(run) is not None:

@@ -179,12 +179,19 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
 
     def _enjoy_command(self, run_id: str) -> str:
         # the interpreter of a virtual environment by its path, so that the command can be pasted
-        python = "python" if sys.prefix == sys.base_prefix else os.path.relpath(sys.executable)
+        python = "python" if sys.prefix == sys.base_prefix else _shortest(sys.executable)
         command = [python, "-m", "sb3_hyper.zoo", "enjoy", "--algo", self.algo, "--env", self.env_name.gym_id]
         command += ["-f", self.log_folder, "--exp-id", run_id]
         if self.args.gym_packages:
             command += ["--gym-packages", *self.args.gym_packages]
         return shlex.join(command)
+
+
+def _shortest(path: str) -> str:
+    try:
+        return os.path.relpath(path)
+    except ValueError:  # on another of Windows' drives
+        return path
 
 
 def _remove_if_nothing_ran(folder: Path) -> None:

@@ -24,6 +24,8 @@ from sb3_hyper.experiments.repeatable_resets import RepeatableResets
 from sb3_hyper.zoo.managers import ExperimentManager
 from sb3_hyper.zoo.restarted_logs import RestartLogs
 
+ASKED = "asked.json"  # what the command asked for: written before all else that a run with --resume writes
+
 
 class ResumingExperimentManager(ExperimentManager):
     """Goes on with the first run of its log folder, from its last checkpoint."""
@@ -35,7 +37,7 @@ class ResumingExperimentManager(ExperimentManager):
         super().__init__(args, *positional, **kwargs)
         self.save_path = os.path.join(self.log_path, f"{self.env_name}_1")
         self.params_path = f"{self.save_path}/{self.env_name}"
-        if os.path.isfile(f"{self.params_path}/config.yml") and not os.path.isfile(os.path.join(self.save_path, "lock")):
+        if os.path.isfile(f"{self.params_path}/config.yml") and not (Path(self.save_path) / ASKED).is_file():
             sys.exit(
                 f"{self.save_path} holds a run that was not started with --resume and cannot go on. "
                 "Give this run a log folder of its own: -f FOLDER"
@@ -78,7 +80,7 @@ class ResumingExperimentManager(ExperimentManager):
         else:
             asked["settings"] = hashlib.sha256(text.encode()).hexdigest()[:8]  # of a Python file: all of it
         asked = json.loads(json.dumps(asked, default=str))
-        path = Path(self.save_path) / "asked.json"
+        path = Path(self.save_path) / ASKED
         has_begun = (Path(self.save_path) / "progress.json").is_file()
         there = read_json(path) if has_begun else None
         if there is None:  # or another command failed before it began
@@ -104,6 +106,8 @@ class ResumingExperimentManager(ExperimentManager):
 
     def create_callbacks(self) -> None:
         """Add the one that takes checkpoints, behind the evaluation."""
+        if self.algo == "ars" and self.n_envs > 1:
+            raise ValueError(f"--resume, and with it a study, takes ARS with n_envs: 1, got {self.n_envs}")
         super().create_callbacks()
         evaluations = [callback for callback in self.callbacks if isinstance(callback, EvalCallback)]
         if not evaluations:
@@ -126,9 +130,20 @@ class ResumingExperimentManager(ExperimentManager):
         :param no_log: Whether its episodes are not logged.
         :return: The vectorized environment.
         """
+        env_id = self.env_name.gym_id
+        if ExperimentManager.is_robotics_env(env_id) or "parking-v0" in env_id:
+            self.monitor_kwargs = {"info_keywords": ("is_success",), **self.monitor_kwargs}
         if not eval_env and self.run.has_checkpoint():
             self.monitor_kwargs = {**self.monitor_kwargs, "override_existing": False}
         return super().create_envs(n_envs, eval_env, no_log)
+
+    @staticmethod
+    def is_robotics_env(env_id: str) -> bool:
+        """
+        :param env_id: Id of an environment.
+        :return: False: rl-zoo3 would replace the Monitor's arguments, which :meth:`create_envs` adds to.
+        """
+        return False
 
     def setup_experiment(self) -> tuple[BaseAlgorithm, dict[str, Any]] | None:
         """
@@ -166,8 +181,9 @@ class ResumingExperimentManager(ExperimentManager):
                     callback.on_training_end()
             print(f"Interrupted at step {model.num_timesteps} of {self.n_timesteps}: the same command goes on", flush=True)
             sys.exit(INTERRUPTED)
-        assert model.env is not None
-        model.env.close()
+        finally:
+            assert model.env is not None
+            model.env.close()
 
     def save_trained_model(self, model: BaseAlgorithm) -> None:
         """

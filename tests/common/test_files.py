@@ -3,7 +3,7 @@ import os
 import pytest
 
 from sb3_hyper.common import files
-from sb3_hyper.common.files import read_json, replacing, write_json
+from sb3_hyper.common.files import read_json, replacing, sync, write_json
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -69,3 +69,17 @@ def test_devices_and_folders_are_refused(path):
 
 def test_what_is_not_there_reads_as_nothing(tmp_path):
     assert read_json(tmp_path / "none.json") is None
+
+
+def test_windows_syncs_no_folders_and_only_what_may_be_written(tmp_path, monkeypatch):
+    opened = []
+
+    def record(path, flags, open_=os.open):
+        opened.append((os.fspath(path), flags))
+        return open_(path, flags)
+
+    monkeypatch.setattr(files.sys, "platform", "win32")
+    write_json(tmp_path / "deep" / "file.json", 1)
+    monkeypatch.setattr(files.os, "open", record)
+    sync(tmp_path)
+    assert opened == [(str(tmp_path / "deep" / "file.json"), os.O_RDWR)]

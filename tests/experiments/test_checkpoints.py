@@ -1,7 +1,9 @@
 """A run that is interrupted and resumed ends as one that is not."""
 
+import contextlib
 import json
 import shutil
+import time
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -50,7 +52,15 @@ class KillAt(BaseCallback):
 def run(folder, env_id, algorithm=TD3, kill_at=None, others=()):
     """Start or go on with a run, as a new process would."""
     shorter = {"max_episode_steps": 60} if isinstance(env_id, str) else {}
-    env, eval_env = (make_vec_env(env_id, seed=3, wrapper_class=RepeatableResets, env_kwargs=shorter) for _ in range(2))
+    logged = {"monitor_dir": str(folder), "monitor_kwargs": {"override_existing": not list(folder.glob("checkpoint-*"))}}
+    env, eval_env = (
+        make_vec_env(env_id, seed=3, wrapper_class=RepeatableResets, env_kwargs=shorter, **kwargs) for kwargs in (logged, {})
+    )
+    with contextlib.closing(env):
+        return go_on(folder, env, eval_env, algorithm, kill_at, others)
+
+
+def go_on(folder, env, eval_env, algorithm, kill_at, others):
     eval_callback = EvalCallback(eval_env, eval_freq=70, n_eval_episodes=2, log_path=str(folder), verbose=0)
     resumable = ResumableRun(folder, TOTAL, eval_callback, save_freq=50, callbacks=[eval_callback, *others])
     model = resumable.load(algorithm, env, "cpu")
@@ -99,6 +109,44 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, env_id, algorithm):
     for clock in ("seconds", "cpu_seconds"):
         assert len(other[clock]) == 5
         assert other[clock] == sorted(other[clock])
+
+
+class SuccessfulEnv(PointEnv):
+    def step(self, action):
+        *step, _ = super().step(action)
+        return *step, {"is_success": bool(self.state[0] > 0)}
+
+
+def test_evaluations_of_success_go_on_too(tmp_path):
+    run(tmp_path / "whole", SuccessfulEnv)
+    run(tmp_path / "killed", SuccessfulEnv, kill_at=333)
+    run(tmp_path / "killed", SuccessfulEnv)
+    whole, killed = (np.load(tmp_path / name / "evaluations.npz") for name in ("whole", "killed"))
+    assert whole["successes"].shape == (5, 2)
+    assert 0 < whole["successes"].mean() < 1
+    np.testing.assert_array_equal(whole["successes"], killed["successes"])
+
+
+def test_the_log_of_episodes_goes_on_in_time(tmp_path):
+    """SB3's plots sort episodes by it."""
+    log = tmp_path / "0.monitor.csv"
+    run(tmp_path, PointEnv, kill_at=333)
+    before = log.read_text().splitlines()
+    time.sleep(0.5)
+    run(tmp_path, PointEnv)
+    after = log.read_text().splitlines()
+    assert after[: len(before) - 1] == before[:-1]  # the episode after the checkpoint has come again
+    _, lengths, times = zip(*(map(float, line.split(",")) for line in after[2:]), strict=True)
+    assert sum(lengths) == TOTAL
+    assert list(times) == sorted(times)
+    assert np.diff(times).max() > 0.5
+
+
+def test_a_log_of_episodes_that_another_hand_has_shortened_is_not_filled_up(tmp_path):
+    run(tmp_path, PointEnv, kill_at=333)
+    (tmp_path / "0.monitor.csv").unlink()
+    run(tmp_path, PointEnv)
+    assert "\0" not in (tmp_path / "0.monitor.csv").read_text()
 
 
 def test_callbacks_go_on_counting(tmp_path):
@@ -161,7 +209,9 @@ def test_a_checkpoint_that_is_damaged_starts_again(tmp_path, name, damage):
     monitor.write_text('#{"t_start": 0.0}\nr,l,t\n1.0,25,0.1\n2.0,25,0.2\n')
     with pytest.warns(UserWarning, match="cannot be used .* starts from the beginning"):
         start, model = run(tmp_path, PointEnv)
-    assert monitor.read_text() == '#{"t_start": 0.0}\nr,l,t\n'  # its episodes come again
+    header, names, *episodes = monitor.read_text().splitlines()
+    assert (header, names) == ('#{"t_start": 0.0}', "r,l,t")
+    assert len(episodes) == TOTAL / 25  # all of them came again
     assert start == 0
     assert model.num_timesteps == TOTAL
 
@@ -299,7 +349,10 @@ def test_resets_can_be_repeated(env_id, seed):
 
 def test_lengths_that_are_means_are_kept_as_they_are():
     callback = SimpleNamespace(
-        evaluations_timesteps=[100], evaluations_results=[[1.5, 2]], evaluations_length=[np.array([7.25, 14.5])]
+        evaluations_timesteps=[100],
+        evaluations_results=[[1.5, 2]],
+        evaluations_length=[np.array([7.25, 14.5])],
+        evaluations_successes=[],
     )
     assert _evaluations(callback)["ep_lengths"] == [[7.25, 14.5]]
     callback.evaluations_length = [[7, 14]]

@@ -46,5 +46,12 @@ def test_versions_and_processor():
     assert provenance.processor()
 
 
+def test_beside_a_gpu_stands_the_processor_that_times_are_of(monkeypatch):
+    monkeypatch.setattr(provenance.th.cuda, "get_device_name", lambda device: f"GPU of {device}")
+    provenance.processor.cache_clear()
+    assert provenance.processor("cuda:1") == f"GPU of cuda:1, {provenance.processor()}"
+    provenance.processor.cache_clear()
+
+
 def test_names_are_joined_once_each():
     assert provenance.joined(["a", "", "b", "a"]) == "a + b"

@@ -41,6 +41,24 @@ def test_a_result_comes_back(tmp_path):
     assert (loaded.seed, loaded.versions, loaded.commit) == (0, "torch-1", "abc")
 
 
+def test_small_numbers_stay_numbers(tmp_path):
+    small = result(returns=np.array([[0.001234, 0.96125], [-1234.567, 12345.6]]), cpu_seconds=np.array([0.004, 0.006]))
+    merge_rows(tmp_path / "r.csv", small.rows())
+    (loaded,) = read_results(tmp_path / "r.csv")
+    np.testing.assert_array_equal(loaded.returns, [[0.001234, 0.96125], [-1234.57, 12345.6]])
+    np.testing.assert_array_equal(loaded.cpu_seconds, [0.004, 0.006])
+
+
+def test_numbers_are_the_same_however_many_of_their_digits_were_written(tmp_path):
+    exact = result(returns=np.array([[0.001234, 0.96125], [-1234.567, 12345.6]])).rows()
+    rounded = [row | {name: f"{float(row[name]):.2f}" for name in ("return_0", "return_1")} for row in exact]
+    merge_rows(tmp_path / "r.csv", rounded)
+    assert merge_rows(tmp_path / "r.csv", exact) == 0
+    assert read_rows(tmp_path / "r.csv") == rounded
+    with pytest.raises(ValueError, match="holds other returns"):
+        merge_rows(tmp_path / "r.csv", [exact[0] | {"return_0": "0.02"}])
+
+
 def test_evaluations_are_in_the_order_of_their_steps_and_means_over_episodes(tmp_path):
     steps, returns = np.array([5000, 10000, 100000]), np.array([[0.0, 0, 3], [1, 1, 7], [2, 2, 11]])
     times = np.array([1.0, 2.0, 3.0])

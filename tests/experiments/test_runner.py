@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from sb3_hyper.cli import UNFINISHED
 from sb3_hyper.common.files import write_json
+from sb3_hyper.experiments import workspace as workspaces
 from sb3_hyper.experiments.checkpoints import BUSY, INTERRUPTED
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
@@ -223,6 +224,27 @@ def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path):
 
 
 @pytest.mark.slow
+def test_on_a_cluster_too(tmp_path):
+    workspace = make_workspace(tmp_path)
+    run = next(workspace.study.runs())
+    workspace.prepare(run)
+    folder = workspace.training_folder(run)
+    folder.mkdir(parents=True)
+    with FileLock(folder / "lock"):
+        assert carry_out(workspace, run) == []
+    assert workspace.failure(run) is None
+
+
+def test_a_run_finds_modules_where_its_runner_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(workspaces.sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["mine", "/theirs"]))
+    assert workspaces._python_path() == os.pathsep.join([str(tmp_path / "mine"), "/theirs"])
+    monkeypatch.setattr(workspaces.sys, "path", ["", *sys.path])
+    monkeypatch.delenv("PYTHONPATH")
+    assert workspaces._python_path() == str(tmp_path)
+
+
 def test_algorithms_without_a_replay_buffer_run_too(tmp_path):
     ppo = {"algo": "ppo", "hyperparams": {"policy": "MlpPolicy", "n_steps": 100, "batch_size": 50, "n_envs": 2}}
     workspace = make_workspace(tmp_path, variants={"sa_hyper": ppo}, steps=700)
@@ -326,6 +348,8 @@ def test_ray_gives_the_same_rows(uninterrupted, tmp_path):
     ray = pytest.importorskip("ray")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
+        with pytest.raises(ValueError, match=r"3 CPUs and 0\.5 GPUs of one machine, but they have: 2 CPUs and 0 GPUs"):
+            RayEngine(make_workspace(tmp_path, threads=3), gpus=0.5)
         workspace = make_workspace(tmp_path)
         assert not RayEngine(workspace, workers=2, time_limit=3, console=Console(quiet=True)).run()
         assert not any(workspace.is_taken(run) for run in workspace.study.runs())

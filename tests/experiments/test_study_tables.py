@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -108,6 +110,20 @@ def test_a_variant_that_has_not_been_evaluated_by_then_is_shown_without_a_compar
     others = [make_run("base", "A-v0", 1, range(6)), make_run("new", "A-v0", 1, range(6))]
     cells = rows_of(tables_of([make_run("base", "A-v0", 0, range(6)), slow, *others])["equal_time"])["A-v0", "New"]
     assert cells == ("1 of 2", "6.0k", "3.00", "6.0k", "3.00", "0 of 1", "0 of 1")
+
+
+def test_times_that_rounding_made_equal_are_no_obstacle():
+    quick = {"base": [0.1, 0.1, 0.1, 0.2, 0.2, 0.2], "new": [0.1, 0.1, 0.1, 0.1, 0.1, 0.1]}
+    runs = [replace(make_run(name, "A-v0", 0, range(6)), cpu_seconds=np.array(times)) for name, times in quick.items()]
+    assert rows_of(tables_of(runs)["equal_time"])["A-v0", "New"][0] == "1"
+
+
+def test_the_caption_of_final_scores_names_the_evaluations_there_are():
+    runs = [make_run("base", "A-v0", seed, range(6)) for seed in (0, 1)]
+    runs = [replace(run, steps=run.steps + 600) for run in runs]  # of 600 environments at once
+    caption = tables_of(runs)["scores"].caption
+    assert f"mean of the last 5 evaluations ({runs[0].steps[1]:,} to {runs[0].steps[5]:,} steps)" in caption
+    assert "2,600 to 6,600" in caption
 
 
 def test_the_captions_say_what_few_seeds_and_evaluations_are_worth():
