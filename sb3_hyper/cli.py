@@ -176,9 +176,10 @@ def report_study(args: argparse.Namespace, console: Console) -> int:
             f"There is nothing to report: no run of {workspace.study.name} has results in {workspace.results}. Those that "
             "come with this repository: --results benchmarks/results"
         )
-    failed = [run.label for run, state in workspace.states().items() if state == "failed"]
+    finished = workspace.finished()
+    failed = [run.label for run in workspace.study.runs() if run.key not in finished and workspace.failure(run) is not None]
     if failed:
-        print(f"Failed, and in no table: {', '.join(failed)}", file=sys.stderr)
+        print(f"Failed, and in no table of scores: {', '.join(failed)}", file=sys.stderr)
     if args.format != "html":
         print("\n".join(getattr(table, args.format)() for table in study_tables(StudyRuns(workspace.study, results))))
         return 0

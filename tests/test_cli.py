@@ -140,9 +140,9 @@ def test_a_report_names_the_runs_that_failed(study, tmp_path, capsys):
     fail(workspace, failed)
     for output in ("markdown", "html"):
         assert call("report", study, "--format", output, folder=tmp_path) == 0
-        assert capsys.readouterr().err == "Failed, and in no table: mlp/Pendulum-v1/seed-1\n"
+        assert capsys.readouterr().err == "Failed, and in no table of scores: mlp/Pendulum-v1/seed-1\n"
     page = (tmp_path / "runs" / "toy" / "report.html").read_text()
-    assert "Failed, and in no table: mlp/Pendulum-v1/seed-1." in page
+    assert "Failed, and in no table of scores: mlp/Pendulum-v1/seed-1." in page
     workspace.forgive(failed[0])
     assert call("report", study, folder=tmp_path) == 0
     assert capsys.readouterr().err == ""

@@ -156,8 +156,9 @@ class ResumableRun(BaseCallback):
             monitor, index = self.folder / name, name.split(".")[0]
             if monitor.is_file() and monitor.stat().st_size >= size:
                 os.truncate(monitor, size)
-                if index.isdecimal():
-                    env.env_method("set_wrapper_attr", "t_start", _start_of(monitor), indices=int(index))
+                start = _start_of(monitor)
+                if start is not None and index.isdecimal() and int(index) < env.num_envs:
+                    env.env_method("set_wrapper_attr", "t_start", start, indices=int(index))
         self._to_restore = state
         self._last_checkpoint = model.num_timesteps
         return model
@@ -307,10 +308,14 @@ def _read_state(folder: Path) -> dict[str, Any]:
     return state
 
 
-def _start_of(monitor: Path) -> float:
-    """The time that a log of episodes counts from; what goes on with it goes on counting."""
-    with monitor.open(encoding="utf-8") as file:
-        return float(json.loads(file.readline().removeprefix("#"))["t_start"])
+def _start_of(monitor: Path) -> float | None:
+    """The time that a log of episodes counts from, if it says so; what goes on with it goes on counting."""
+    with monitor.open("rb") as file:
+        line = file.readline()
+    try:
+        return float(json.loads(line.removeprefix(b"#"))["t_start"])
+    except (ValueError, KeyError, TypeError):  # somebody has changed it
+        return None
 
 
 def _size_of_header(monitor: Path) -> int:

@@ -25,7 +25,6 @@ class RayEngine:
     :param gpus: GPUs that a run asks for; several runs share one if it is a fraction.
     :param console: Where to show progress.
     :raises ImportError: If Ray is not installed.
-    :raises ValueError: If no machine of the cluster has what one run asks for.
     """
 
     def __init__(
@@ -52,7 +51,10 @@ class RayEngine:
         sizes = [(machine.get("CPU", 0), machine.get("GPU", 0)) for machine in machines]
         if not any(cpus >= threads and there >= gpus for cpus, there in sizes):
             there = "; ".join(f"{cpus:g} CPUs and {there:g} GPUs" for cpus, there in sizes)
-            raise ValueError(f"Each run asks for {threads} CPUs and {gpus:g} GPUs of one machine, but they have: {there}")
+            self._say(
+                f"Each run asks for {threads} CPUs and {gpus:g} GPUs of one machine, which none has ({there}): they wait for "
+                "one"
+            )
         self._task = ray.remote(max_retries=RETRIES, num_cpus=threads, num_gpus=gpus)(carry_out)
         self._active: dict[Any, Run] = {}
 

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ class RunResult:
         return [
             shared
             | {"step": str(int(step)), "seconds": f"{seconds:.3f}", "cpu_seconds": f"{cpu_seconds:.3f}"}
-            | {f"return_{episode}": f"{value:.6g}" for episode, value in enumerate(returns)}
+            | {f"return_{episode}": f"{value:#.6g}" for episode, value in enumerate(returns)}
             for step, seconds, cpu_seconds, returns in zip(
                 self.steps, self.seconds, self.cpu_seconds, self.returns, strict=True
             )
@@ -210,7 +211,7 @@ def merge_rows(path: str | Path, rows: Iterable[Row]) -> int:
         for row in rows:
             key = tuple(row[name] for name in KEYS)
             there = merged.setdefault(key, row)
-            if not _same(_returns(there), _returns(row)):
+            if len(_returns(there)) != len(_returns(row)) or not all(map(_same, _returns(there), _returns(row))):
                 raise ValueError(f"{path} holds other returns for {', '.join(key)}")
         runs: dict[tuple[str, ...], str] = {}
         for key, row in merged.items():
@@ -221,13 +222,17 @@ def merge_rows(path: str | Path, rows: Iterable[Row]) -> int:
         return len(merged) - before
 
 
-def _returns(row: Row) -> list[float]:
-    return [float(row[name]) for name in sorted(row) if name.startswith("return_") and row[name]]
+def _returns(row: Row) -> list[str]:
+    return [row[name] for name in sorted(row) if name.startswith("return_") and row[name]]
 
 
-def _same(returns: Sequence[float], others: Sequence[float]) -> bool:
-    """Whether they are the same numbers, however many digits of them were written: two decimals, or six digits."""
-    return len(returns) == len(others) and np.allclose(returns, others, rtol=1e-5, atol=0.005, equal_nan=True)
+def _same(one: str, other: str) -> bool:
+    """Whether they are the same number, however many of its digits were written."""
+    numbers = Decimal(one), Decimal(other)
+    if one == other or not all(number.is_finite() for number in numbers):
+        return one == other
+    units = [Decimal(1).scaleb(int(number.as_tuple().exponent)) for number in numbers]
+    return numbers[0] == numbers[1] or (units[0] != units[1] and abs(numbers[0] - numbers[1]) <= sum(units) / 2)
 
 
 def _write(path: Path, rows: list[Row]) -> None:

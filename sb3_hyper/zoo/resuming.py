@@ -133,7 +133,7 @@ class ResumingExperimentManager(ExperimentManager):
         env_id = self.env_name.gym_id
         if ExperimentManager.is_robotics_env(env_id) or "parking-v0" in env_id:
             self.monitor_kwargs = {"info_keywords": ("is_success",), **self.monitor_kwargs}
-        if not eval_env and self.run.has_checkpoint():
+        if not eval_env and self.run.has_checkpoint() and (Path(self.save_path) / "0.monitor.csv").is_file():
             self.monitor_kwargs = {**self.monitor_kwargs, "override_existing": False}
         return super().create_envs(n_envs, eval_env, no_log)
 
@@ -181,9 +181,8 @@ class ResumingExperimentManager(ExperimentManager):
                     callback.on_training_end()
             print(f"Interrupted at step {model.num_timesteps} of {self.n_timesteps}: the same command goes on", flush=True)
             sys.exit(INTERRUPTED)
-        finally:
-            assert model.env is not None
-            model.env.close()
+        assert model.env is not None
+        model.env.close()
 
     def save_trained_model(self, model: BaseAlgorithm) -> None:
         """

@@ -142,11 +142,15 @@ def test_the_log_of_episodes_goes_on_in_time(tmp_path):
     assert np.diff(times).max() > 0.5
 
 
-def test_a_log_of_episodes_that_another_hand_has_shortened_is_not_filled_up(tmp_path):
-    run(tmp_path, PointEnv, kill_at=333)
-    (tmp_path / "0.monitor.csv").unlink()
-    run(tmp_path, PointEnv)
-    assert "\0" not in (tmp_path / "0.monitor.csv").read_text()
+def test_a_log_of_episodes_that_another_hand_has_changed_is_no_obstacle(tmp_path):
+    log = tmp_path / "0.monitor.csv"
+    run(tmp_path, PointEnv, kill_at=120)
+    log.write_text("")  # shorter than it was
+    (tmp_path / "1.monitor.csv").write_text('#{"t_start": 0.0}\nr,l,t\n')  # of an earlier start with more environments
+    run(tmp_path, PointEnv, kill_at=233)
+    start, model = run(tmp_path, PointEnv)  # with a log that has no header
+    assert (start, model.num_timesteps) == (200, TOTAL)
+    assert "\0" not in log.read_text()
 
 
 def test_callbacks_go_on_counting(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import yaml
 
-from sb3_hyper.experiments.results import RunResult, merge_rows, read_results, read_rows, results_of, same_runs
+from sb3_hyper.experiments.results import RunResult, _same, merge_rows, read_results, read_rows, results_of, same_runs
 from sb3_hyper.experiments.study_files import load_study
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -56,7 +56,31 @@ def test_numbers_are_the_same_however_many_of_their_digits_were_written(tmp_path
     assert merge_rows(tmp_path / "r.csv", exact) == 0
     assert read_rows(tmp_path / "r.csv") == rounded
     with pytest.raises(ValueError, match="holds other returns"):
-        merge_rows(tmp_path / "r.csv", [exact[0] | {"return_0": "0.02"}])
+        merge_rows(tmp_path / "r.csv", [exact[0] | {"return_0": "0.00601000"}])
+    merge_rows(tmp_path / "exact.csv", exact)
+    with pytest.raises(ValueError, match="holds other returns"):
+        merge_rows(tmp_path / "exact.csv", [exact[0] | {"return_0": "0.00123401"}])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("0.00", "0.00499000", True),
+        ("0.00", "0.00601000", False),
+        ("12345.62", "12345.6", True),
+        ("12345.72", "12345.6", False),
+        ("12345.60", "12345.6", True),
+        ("155.3", "155.30", True),
+        ("155.30", "155.31", False),
+        ("2e+06", "1.99950e+06", True),
+        ("nan", "nan", True),
+        ("nan", "1.00", False),
+        ("inf", "1.00", False),
+    ],
+)
+def test_what_the_same_number_is(one, other, same):
+    assert _same(one, other) is same
+    assert _same(other, one) is same
 
 
 def test_evaluations_are_in_the_order_of_their_steps_and_means_over_episodes(tmp_path):

@@ -1,5 +1,6 @@
 """The study runner, on real processes."""
 
+import io
 import os
 import random
 import signal
@@ -217,22 +218,9 @@ def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path):
     folder.mkdir(parents=True)
     with FileLock(folder / "lock"):
         assert subprocess.run(workspace.command(run), cwd=workspace.run_folder(run), capture_output=True).returncode == BUSY
-        with pytest.raises(RuntimeError, match=f'"status": {BUSY}'):
-            carry_out(workspace, run)
+        assert carry_out(workspace, run) == []
         assert workspace.failure(run) is None
         assert workspace.states()[run] == "running"
-
-
-@pytest.mark.slow
-def test_on_a_cluster_too(tmp_path):
-    workspace = make_workspace(tmp_path)
-    run = next(workspace.study.runs())
-    workspace.prepare(run)
-    folder = workspace.training_folder(run)
-    folder.mkdir(parents=True)
-    with FileLock(folder / "lock"):
-        assert carry_out(workspace, run) == []
-    assert workspace.failure(run) is None
 
 
 def test_a_run_finds_modules_where_its_runner_does(tmp_path, monkeypatch):
@@ -245,6 +233,7 @@ def test_a_run_finds_modules_where_its_runner_does(tmp_path, monkeypatch):
     assert workspaces._python_path() == str(tmp_path)
 
 
+@pytest.mark.slow
 def test_algorithms_without_a_replay_buffer_run_too(tmp_path):
     ppo = {"algo": "ppo", "hyperparams": {"policy": "MlpPolicy", "n_steps": 100, "batch_size": 50, "n_envs": 2}}
     workspace = make_workspace(tmp_path, variants={"sa_hyper": ppo}, steps=700)
@@ -348,8 +337,9 @@ def test_ray_gives_the_same_rows(uninterrupted, tmp_path):
     ray = pytest.importorskip("ray")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
-        with pytest.raises(ValueError, match=r"3 CPUs and 0\.5 GPUs of one machine, but they have: 2 CPUs and 0 GPUs"):
-            RayEngine(make_workspace(tmp_path, threads=3), gpus=0.5)
+        said = io.StringIO()
+        RayEngine(make_workspace(tmp_path, threads=3), gpus=0.5, console=Console(file=said))
+        assert "3 CPUs and 0.5 GPUs of one machine, which none has (2 CPUs and 0 GPUs): they wait" in said.getvalue()
         workspace = make_workspace(tmp_path)
         assert not RayEngine(workspace, workers=2, time_limit=3, console=Console(quiet=True)).run()
         assert not any(workspace.is_taken(run) for run in workspace.study.runs())

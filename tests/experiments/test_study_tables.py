@@ -113,7 +113,7 @@ def test_a_variant_that_has_not_been_evaluated_by_then_is_shown_without_a_compar
 
 
 def test_times_that_rounding_made_equal_are_no_obstacle():
-    quick = {"base": [0.1, 0.1, 0.1, 0.2, 0.2, 0.2], "new": [0.1, 0.1, 0.1, 0.1, 0.1, 0.1]}
+    quick = {"base": [0.1, 0.1, 0.2, 0.3, 0.3, 0.6], "new": [0.1, 0.1, 0.2, 0.3, 0.3, 0.5]}
     runs = [replace(make_run(name, "A-v0", 0, range(6)), cpu_seconds=np.array(times)) for name, times in quick.items()]
     assert rows_of(tables_of(runs)["equal_time"])["A-v0", "New"][0] == "1"
 
