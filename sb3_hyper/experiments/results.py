@@ -1,9 +1,9 @@
 """The rows of a study: one CSV, one row per evaluation."""
 
 import csv
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +74,8 @@ class RunResult:
         shared = {name: str(getattr(self, name)) for name in FIXED if name not in ("step", "seconds", "cpu_seconds")}
         return [
             shared
-            | {"step": str(int(step)), "seconds": f"{seconds:.3f}", "cpu_seconds": f"{cpu_seconds:.3f}"}
-            | {f"return_{episode}": f"{value:#.6g}" for episode, value in enumerate(returns)}
+            | {"step": str(int(step)), "seconds": _text(round(seconds, 3)), "cpu_seconds": _text(round(cpu_seconds, 3))}
+            | {f"return_{episode}": _text(value) for episode, value in enumerate(returns)}
             for step, seconds, cpu_seconds, returns in zip(
                 self.steps, self.seconds, self.cpu_seconds, self.returns, strict=True
             )
@@ -226,13 +226,15 @@ def _returns(row: Row) -> list[str]:
     return [row[name] for name in sorted(row) if name.startswith("return_") and row[name]]
 
 
+def _text(value: float) -> str:
+    """A number that stays what it is when it is read and written again; what was rounded to two decimals, too."""
+    return f"{value:.8g}"
+
+
 def _same(one: str, other: str) -> bool:
-    """Whether they are the same number, however many of its digits were written."""
-    numbers = Decimal(one), Decimal(other)
-    if one == other or not all(number.is_finite() for number in numbers):
-        return one == other
-    units = [Decimal(1).scaleb(int(number.as_tuple().exponent)) for number in numbers]
-    return numbers[0] == numbers[1] or (units[0] != units[1] and abs(numbers[0] - numbers[1]) <= sum(units) / 2)
+    """Whether they are the same number. Some rows have two decimals only."""
+    is_rounded = any(len(text.partition(".")[2]) <= 2 for text in (one, other))
+    return one == other or math.isclose(float(one), float(other), rel_tol=1e-7, abs_tol=0.005 + 1e-9 if is_rounded else 0)
 
 
 def _write(path: Path, rows: list[Row]) -> None:

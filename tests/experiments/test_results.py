@@ -42,21 +42,21 @@ def test_a_result_comes_back(tmp_path):
 
 
 def test_small_numbers_stay_numbers(tmp_path):
-    small = result(returns=np.array([[0.001234, 0.96125], [-1234.567, 12345.6]]), cpu_seconds=np.array([0.004, 0.006]))
+    small = result(returns=np.array([[0.001234, 0.96125], [-1234.567, 12345.678]]), cpu_seconds=np.array([0.004, 0.006]))
     merge_rows(tmp_path / "r.csv", small.rows())
     (loaded,) = read_results(tmp_path / "r.csv")
-    np.testing.assert_array_equal(loaded.returns, [[0.001234, 0.96125], [-1234.57, 12345.6]])
+    np.testing.assert_array_equal(loaded.returns, [[0.001234, 0.96125], [-1234.567, 12345.678]])
     np.testing.assert_array_equal(loaded.cpu_seconds, [0.004, 0.006])
 
 
 def test_numbers_are_the_same_however_many_of_their_digits_were_written(tmp_path):
-    exact = result(returns=np.array([[0.001234, 0.96125], [-1234.567, 12345.6]])).rows()
+    exact = result(returns=np.array([[0.001234, 0.96125], [-1234.567, 12345.678]])).rows()
     rounded = [row | {name: f"{float(row[name]):.2f}" for name in ("return_0", "return_1")} for row in exact]
     merge_rows(tmp_path / "r.csv", rounded)
     assert merge_rows(tmp_path / "r.csv", exact) == 0
     assert read_rows(tmp_path / "r.csv") == rounded
     with pytest.raises(ValueError, match="holds other returns"):
-        merge_rows(tmp_path / "r.csv", [exact[0] | {"return_0": "0.00601000"}])
+        merge_rows(tmp_path / "r.csv", [exact[0] | {"return_0": "0.00601"}])
     merge_rows(tmp_path / "exact.csv", exact)
     with pytest.raises(ValueError, match="holds other returns"):
         merge_rows(tmp_path / "exact.csv", [exact[0] | {"return_0": "0.00123401"}])
@@ -65,14 +65,16 @@ def test_numbers_are_the_same_however_many_of_their_digits_were_written(tmp_path
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
-        ("0.00", "0.00499000", True),
-        ("0.00", "0.00601000", False),
-        ("12345.62", "12345.6", True),
-        ("12345.72", "12345.6", False),
-        ("12345.60", "12345.6", True),
+        ("0.00", "0.00499", True),
+        ("0.00", "0.00601", False),
+        ("0.5", "0.52", False),
+        ("0.96", "0.96125", True),
+        ("0.9612", "0.96125", False),
+        ("12345.62", "12345.619", True),
         ("155.3", "155.30", True),
         ("155.30", "155.31", False),
-        ("2e+06", "1.99950e+06", True),
+        ("1000", "1000.00", True),
+        ("0.00123400", "0.00123401", False),
         ("nan", "nan", True),
         ("nan", "1.00", False),
         ("inf", "1.00", False),
@@ -81,6 +83,16 @@ def test_numbers_are_the_same_however_many_of_their_digits_were_written(tmp_path
 def test_what_the_same_number_is(one, other, same):
     assert _same(one, other) is same
     assert _same(other, one) is same
+
+
+def test_what_is_merged_from_a_file_stays_as_it_was_written(tmp_path):
+    """Digits that nobody has measured would be another run's."""
+    rows = [row | {"return_0": "-553.53", "return_1": "12345.60", "seconds": "191.8"} for row in result().rows()]
+    merge_rows(tmp_path / "r.csv", rows)
+    (loaded,) = read_results(tmp_path / "r.csv")
+    assert [row["return_0"] for row in loaded.rows()] == ["-553.53", "-553.53"]
+    assert [row["return_1"] for row in loaded.rows()] == ["12345.6", "12345.6"]
+    assert [row["seconds"] for row in loaded.rows()] == ["191.8", "191.8"]
 
 
 def test_evaluations_are_in_the_order_of_their_steps_and_means_over_episodes(tmp_path):
@@ -163,16 +175,16 @@ def test_other_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (",1.00,", ",abc,", "line 2: return_0 is no number, got 'abc'"),
+        (",1.25,", ",abc,", "line 2: return_0 is no number, got 'abc'"),
         ("E-v0,0,", "E-v0,0.0,", "line 2: seed is no whole number, got '0.0'"),
-        (",1.00,", ",", "line 2: as many values as columns are expected"),
-        (",1.00,", ",1.00,1.00,", "line 2: as many values as columns are expected"),
+        (",1.25,", ",", "line 2: as many values as columns are expected"),
+        (",1.25,", ",1.25,1.25,", "line 2: as many values as columns are expected"),
     ],
 )
 def test_a_broken_row_is_named(tmp_path, old, new, message):
     path = tmp_path / "rows.csv"
     one = np.ones(1)
-    merge_rows(path, RunResult("s", "v", "td3", "E-v0", 0, one, np.ones((1, 2)), one, one, "d", "v", "c", "p").rows())
+    merge_rows(path, RunResult("s", "v", "td3", "E-v0", 0, one, np.full((1, 2), 1.25), one, one, "d", "v", "c", "p").rows())
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(ValueError, match=message):
         read_rows(path)
