@@ -7,8 +7,6 @@ its replay buffer and all random states, a resumed run repeats an uninterrupted 
 which that is not true start again when they are interrupted: :mod:`sb3_hyper.experiments.obstacles` names them.
 """
 
-import json
-import os
 import shutil
 import time
 import warnings
@@ -25,7 +23,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.common.files import digest, read_json, sync, write_json
 from sb3_hyper.common.random_states import get_random_states, set_random_states
-from sb3_hyper.experiments import provenance
+from sb3_hyper.experiments import episode_logs, provenance
 from sb3_hyper.experiments.counters import get_counters, set_counters
 from sb3_hyper.experiments.obstacles import begins_afresh, obstacle
 
@@ -33,7 +31,6 @@ BUSY = 75  # exit status of a process that finds another at work on its run (EX_
 INTERRUPTED = 130  # of one that Ctrl-C has interrupted, and that can go on
 COMPLETE = "complete"  # the file that marks a run whose end was reached and saved
 SAVE_SECONDS = 600.0
-MONITORS = "*.monitor.csv"  # SB3's logs of training episodes, one per environment
 STATE = {"random", "action_space", "before_last_reset", "eval_env", "evaluations", "counters"}
 STATE |= {"seconds", "cpu_seconds", "made_with", "elapsed", "cpu_elapsed", "monitor_sizes", "digests"}
 
@@ -136,8 +133,7 @@ class ResumableRun(BaseCallback):
                     "again, and for a run of a study --retry-failed. To start from the beginning, remove it"
                 ) from error
             if not checkpoints:
-                for path in self.folder.glob(MONITORS):  # all episodes come again
-                    os.truncate(path, _size_of_header(path))
+                episode_logs.empty(self.folder)
         return None
 
     def _load(self, folder: Path, algorithm_class: type[BaseAlgorithm], env: VecEnv, device: str) -> BaseAlgorithm:
@@ -152,13 +148,7 @@ class ResumableRun(BaseCallback):
                 raise Unusable("the environment does not repeat its resets")
         if isinstance(model, OffPolicyAlgorithm):
             model.load_replay_buffer(folder / "replay_buffer.pkl", truncate_last_traj=False)
-        for name, size in state["monitor_sizes"].items():  # episodes after the checkpoint come again
-            monitor, index = self.folder / name, name.split(".")[0]
-            if monitor.is_file() and monitor.stat().st_size >= size:
-                os.truncate(monitor, size)
-                start = _start_of(monitor)
-                if start is not None and index.isdecimal() and int(index) < env.num_envs:
-                    env.env_method("set_wrapper_attr", "t_start", start, indices=int(index))
+        episode_logs.go_back(self.folder, state["monitor_sizes"], env)
         self._to_restore = state
         self._last_checkpoint = model.num_timesteps
         return model
@@ -264,7 +254,7 @@ class ResumableRun(BaseCallback):
             "made_with": self.made_with,
             "elapsed": self._elapsed(),
             "cpu_elapsed": self._cpu_elapsed(),
-            "monitor_sizes": {path.name: path.stat().st_size for path in self.folder.glob(MONITORS)},
+            "monitor_sizes": episode_logs.sizes(self.folder),
             "digests": {path.name: digest(path) for path in temporary.iterdir()},
         }
         write_json(temporary / "state.json", state)
@@ -306,21 +296,6 @@ def _read_state(folder: Path) -> dict[str, Any]:
         if not (folder / name).is_file() or digest(folder / name) != expected:
             raise Unusable(f"{name} is damaged")
     return state
-
-
-def _start_of(monitor: Path) -> float | None:
-    """The time that a log of episodes counts from, if it says so; what goes on with it goes on counting."""
-    with monitor.open("rb") as file:
-        line = file.readline()
-    try:
-        return float(json.loads(line.removeprefix(b"#"))["t_start"])
-    except (ValueError, KeyError, TypeError):  # somebody has changed it
-        return None
-
-
-def _size_of_header(monitor: Path) -> int:
-    with monitor.open("rb") as file:  # a comment, and the names of the columns
-        return len(file.readline()) + len(file.readline())
 
 
 def _evaluations(callback: EvalCallback) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from typing import Any
 from rich.console import Console
 
 from sb3_hyper.experiments.results import merge_rows
+from sb3_hyper.experiments.run_process import carry_out
 from sb3_hyper.experiments.studies import Run
-from sb3_hyper.experiments.workspace import Workspace, carry_out
+from sb3_hyper.experiments.workspace import Workspace
 
 POLL_SECONDS = 1.0
 PATIENCE = 30.0  # seconds for interrupted runs to end

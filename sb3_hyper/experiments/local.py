@@ -14,8 +14,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from sb3_hyper.experiments.checkpoints import INTERRUPTED
+from sb3_hyper.experiments.run_process import is_failure, start
 from sb3_hyper.experiments.studies import Run
-from sb3_hyper.experiments.workspace import State, Workspace, is_failure
+from sb3_hyper.experiments.workspace import State, Workspace
 
 POLL_SECONDS = 0.5
 
@@ -89,7 +90,7 @@ class LocalEngine:
             return
         self.workspace.prepare(run)
         log = self.workspace.log_path(run).open("ab")
-        worker = _Worker(run, self.workspace.start(run, log), log)
+        worker = _Worker(run, start(self.workspace, run, log), log)
         self._active.append(worker)
         self._states[run] = "running"
         self._say(f"start  {run.label}")

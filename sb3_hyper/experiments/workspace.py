@@ -1,14 +1,8 @@
-"""Where the runs of a study live, what state each is in, and how one is carried out."""
+"""Where the runs of a study live, and what state each is in."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import yaml
@@ -16,12 +10,11 @@ from filelock import FileLock, Timeout
 
 from sb3_hyper.common.files import read_json, replacing, write_json
 from sb3_hyper.experiments.algorithms import META_ALGORITHMS
-from sb3_hyper.experiments.checkpoints import BUSY, COMPLETE, INTERRUPTED
+from sb3_hyper.experiments.checkpoints import COMPLETE
 from sb3_hyper.experiments.results import ANOTHER_DEFINITION, Row, RunResult, merge_rows, results_of
 from sb3_hyper.experiments.studies import Run, Study, StudyError
 
 State = Literal["done", "failed", "running", "interrupted", "pending"]
-CRASHES = {-getattr(signal, name, 0) for name in ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV")}
 LOG_LINES = 30  # of a failed run's log, kept with the failure
 
 
@@ -53,13 +46,6 @@ class Workspace:
         """
         return self.run_folder(run) / run.algo / f"{run.environment.replace('/', '-')}_1"
 
-    def command(self, run: Run) -> list[str]:
-        """
-        :param run: A run.
-        :return: The command that carries it out, or goes on with it, within its folder.
-        """
-        return [sys.executable, "-m", "sb3_hyper.zoo", *run.arguments()]
-
     def prepare(self, run: Run) -> None:
         """
         Write the run's settings, and the command by which it can be repeated by hand. What another definition left there
@@ -84,25 +70,6 @@ class Workspace:
     def _check_definition(self, run: Run) -> None:
         if self._is_redefined(run) and (self.progress(run) is not None or self.is_taken(run)):
             raise StudyError(f"{self.run_folder(run)} holds a run of another definition of the study: {ANOTHER_DEFINITION}")
-
-    def start(self, run: Run, log: IO[bytes]) -> subprocess.Popen[bytes]:
-        """
-        Start a run's process.
-
-        :param run: A run that is prepared.
-        :param log: Where its output goes.
-        :return: The process.
-        """
-        threads = str(self.study.threads)
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONPATH": _python_path()}
-        return subprocess.Popen(
-            self.command(run),
-            cwd=self.run_folder(run),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-        )
 
     def log_path(self, run: Run) -> Path:
         """
@@ -262,43 +229,3 @@ class Workspace:
         if self.failure(run) is not None:
             return "failed"
         return "interrupted" if self.progress(run) is not None else "pending"
-
-
-def _python_path() -> str:
-    """Where Python looks for modules besides those installed: the same folders for a process that starts in another one."""
-    paths = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    return os.pathsep.join(paths + [os.getcwd()] * bool({"", os.getcwd()} & set(sys.path)))
-
-
-def is_failure(status: int) -> bool:
-    """
-    :param status: Exit status of a run's process.
-    :return: Whether the run failed; one that was killed from outside did not, and can go on.
-    """
-    return (status > 0 and status not in (BUSY, INTERRUPTED)) or status in CRASHES
-
-
-def carry_out(workspace: Workspace, run: Run) -> Sequence[Row]:
-    """
-    Carry a run out, or go on with it, and wait for its end.
-
-    :param workspace: The study's files.
-    :param run: The run.
-    :return: Its rows; none if another process works on it.
-    :raises RuntimeError: If it failed; the message holds the end of its log.
-    """
-    workspace.prepare(run)
-    with workspace.log_path(run).open("ab") as log:
-        process = workspace.start(run, log)
-        try:
-            status = process.wait()
-        finally:
-            process.terminate()
-            process.wait()
-    if status == BUSY:
-        return []
-    if is_failure(status):
-        workspace.note_failure(run, status)
-    if status != 0 or workspace.failure(run) is not None:
-        raise RuntimeError(json.dumps({"run": run.label, "status": status, "error": workspace.failure(run)}))
-    return workspace.rows(run)

@@ -47,8 +47,8 @@ class HyperCriticMixin(BasePolicy):
     :param critic_learning_rate: Step size of the critic's optimizer, whatever the algorithm's ``learning_rate`` is.
         ``"auto"``: what goes with the preset (3e-4 for ``bounded`` and ``slim``, 5e-5 for ``paper`` and, unless it says
         otherwise, a spec). None, which is also what ``"auto"`` means for critics that are no hypernetworks: follow the
-        algorithm's schedule. SB3 logs that schedule as
-        ``train/learning_rate``; :class:`~sb3_hyper.diagnostics.callbacks.LearningRateCallback` logs the critic's own.
+        algorithm's schedule. SB3 logs that schedule as ``train/learning_rate``;
+        :class:`~sb3_hyper.diagnostics.callbacks.LearningRateCallback` logs the critic's own.
     :param critic_init: Initial weights of critics that are no hypernetworks: ``"pytorch"``, or ``"xavier"``, which the
         authors' SAC code uses.
     :param skip_parameter_gradients: Whether to compute no gradient of the critic's parameters where the actions carry one.

@@ -17,14 +17,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from sb3_hyper.cli import UNFINISHED
 from sb3_hyper.common.files import write_json
-from sb3_hyper.experiments import workspace as workspaces
+from sb3_hyper.experiments import run_process
 from sb3_hyper.experiments.checkpoints import BUSY, INTERRUPTED
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_rows
+from sb3_hyper.experiments.run_process import carry_out, command, is_failure
 from sb3_hyper.experiments.studies import StudyError
 from sb3_hyper.experiments.study_files import load_study
-from sb3_hyper.experiments.workspace import Workspace, carry_out, is_failure
+from sb3_hyper.experiments.workspace import Workspace
 
 TINY = {"widths": [16], "dynamic_widths": [8]}
 HYPERPARAMS = {"learning_starts": 300, "batch_size": 16, "policy_kwargs": {"net_arch": [16], "network_kwargs": TINY}}
@@ -217,7 +218,7 @@ def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path):
     folder = workspace.training_folder(run)
     folder.mkdir(parents=True)
     with FileLock(folder / "lock"):
-        assert subprocess.run(workspace.command(run), cwd=workspace.run_folder(run), capture_output=True).returncode == BUSY
+        assert subprocess.run(command(run), cwd=workspace.run_folder(run), capture_output=True).returncode == BUSY
         assert carry_out(workspace, run) == []
         assert workspace.failure(run) is None
         assert workspace.states()[run] == "running"
@@ -225,12 +226,12 @@ def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path):
 
 def test_a_run_finds_modules_where_its_runner_does(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(workspaces.sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
+    monkeypatch.setattr(run_process.sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["mine", "/theirs"]))
-    assert workspaces._python_path() == os.pathsep.join([str(tmp_path / "mine"), "/theirs"])
-    monkeypatch.setattr(workspaces.sys, "path", ["", *sys.path])
+    assert run_process._python_path() == os.pathsep.join([str(tmp_path / "mine"), "/theirs"])
+    monkeypatch.setattr(run_process.sys, "path", ["", *sys.path])
     monkeypatch.delenv("PYTHONPATH")
-    assert workspaces._python_path() == str(tmp_path)
+    assert run_process._python_path() == str(tmp_path)
 
 
 @pytest.mark.slow
