@@ -206,7 +206,9 @@ def test_the_arms_of_the_papers_meta_learning_can_be_made(algo, task):
     assert numbers == [100 if task == "velocity" else 2] * len(arms)
     if algo == "maml":
         assert sizes["vanilla"] < sizes["context"] < 20_000 < 1_000_000 < sizes["hyper"] == sizes["multi_task"]
-        assert {name for name, model in arms.items() if model.multi_task} == {"multi_task"}
+        assert sizes["context"] == sizes["context_multi_task"]
+        assert {name for name, model in arms.items() if model.multi_task} == {"multi_task", "context_multi_task"}
+        assert arms["context_multi_task"].inner_learning_rate == arms["hyper"].policy.default_inner_learning_rate
         assert {model.order for model in arms.values()} == {"first"}
     else:
         assert sizes["mlp"] < 3_000_000 < sizes["hyper"]
