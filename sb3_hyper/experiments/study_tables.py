@@ -10,6 +10,10 @@ from sb3_hyper.experiments.study_runs import Estimate, Score, StudyRuns, area, c
 from sb3_hyper.experiments.table import TIMES, Table, numbers
 
 NONE = "-"
+SEPARATED = (
+    "(An interval of P(improvement) without width is none: in each environment all runs of one are above all of the other, "
+    "and resampling them knows nothing else.) "
+)
 
 
 def study_tables(runs: StudyRuns) -> list[Table]:
@@ -161,11 +165,13 @@ def aggregates(runs: StudyRuns) -> Table:
     """
     study, environments, rows = runs.study, list(runs.bounds()), []
     improvable = runs.improvable()
+    is_separated = False
     for variant in runs.comparable() if len(environments) > 1 else ():
         tasks = [runs.normalised(score, variant) for score in (final, area)]
         cells = [interval(estimate(task, statistic), 2) for task in tasks for statistic in (mean, interquartile_mean)]
         better = runs.improvement(variant) if variant in improvable else None
         cells.append(NONE if better is None or np.isnan(better.low) else interval(better, 2))
+        is_separated |= better is not None and bool(better.low == better.high)
         rows.append((study.variants[variant].label, str(sum(map(len, tasks[0]))), *cells))
     caption = (
         f"Normalised scores over {', '.join(environments)}, {runs.n_seeds(runs.comparable(), environments)} each; every "
@@ -173,7 +179,7 @@ def aggregates(runs: StudyRuns) -> Table:
         "quarter of the weight at either end (where there are two environments this can be all that is good or bad in one of "
         "them); and the probability that a run's final score is above one of "
         f"{study.variants[study.baseline].label}, where both have several seeds. In brackets 95 % stratified bootstrap "
-        "intervals. " + missing(runs)
+        "intervals. " + (SEPARATED if is_separated else "") + missing(runs)
     )
     header = ("Variant", "Runs", "Mean final", "IQM final", "Mean area", "IQM area", "P(improvement)")
     return Table("aggregates", "Over environments", caption.strip(), header, rows)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -20,10 +20,31 @@ class AdaptationCurve(NamedTuple):
 
     :param returns: Undiscounted returns, ``(n_tasks, n_episodes)``
     :param lengths: Steps of an episode, ``(n_tasks, n_episodes)``; means where a point is more than one.
+    :param successes: 1 for an episode that succeeded (``info["is_success"]`` at its end), 0 for one that did not, NaN where
+        the environment does not say, ``(n_tasks, n_episodes)``; means where a point is more than one.
     """
 
     returns: np.ndarray
     lengths: np.ndarray
+    successes: np.ndarray
+
+    @classmethod
+    def empty(cls, n_tasks: int, n_episodes: int) -> "AdaptationCurve":
+        """
+        :param n_tasks: Number of tasks.
+        :param n_episodes: Number of points.
+        :return: A curve to be filled.
+        """
+        shape = n_tasks, n_episodes
+        return cls(np.zeros(shape), np.zeros(shape), np.full(shape, np.nan))
+
+
+def success(info: dict[str, Any]) -> float:
+    """
+    :param info: What an environment said at the end of an episode.
+    :return: Whether the episode succeeded, NaN if it did not say.
+    """
+    return float(info.get("is_success", np.nan))
 
 
 def check_episodes_end(n_steps: int) -> None:
@@ -66,19 +87,20 @@ def play_once(env: VecEnv, act: Callable[[], np.ndarray]) -> AdaptationCurve:
 
     :param env: A vectorized environment that has been reset.
     :param act: Gives actions, ``(n_envs, action_dim)``
-    :return: Returns and lengths, ``(n_envs, 1)`` each
+    :return: The curve, of one point.
     """
-    returns, running = np.zeros((env.num_envs, 1)), np.ones(env.num_envs, dtype=bool)
-    lengths = np.zeros((env.num_envs, 1), dtype=int)
+    curve, running = AdaptationCurve.empty(env.num_envs, 1), np.ones(env.num_envs, dtype=bool)
     for n_steps in itertools.count():
         check_episodes_end(n_steps)
-        _, rewards, dones, _ = env.step(act())
-        returns[running, 0] += rewards[running]
-        lengths[running] += 1
+        _, rewards, dones, infos = env.step(act())
+        curve.returns[running, 0] += rewards[running]
+        curve.lengths[running] += 1
+        for i in np.flatnonzero(running & dones):
+            curve.successes[i] = success(infos[i])
         running &= ~dones
         if not running.any():
             break
-    return AdaptationCurve(returns, lengths)
+    return curve
 
 
 def do_nothing_returns(env: VecEnv, tasks: Sequence[Task], seed: int = 0) -> np.ndarray:

@@ -1,5 +1,6 @@
 """How good a meta-learner is in tasks that it has not seen, measured while it learns."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sb3_hyper.common.arguments import refuse_less
 from sb3_hyper.common.files import replacing, write_csv
 from sb3_hyper.common.random_states import untouched_random_states
 from sb3_hyper.meta.curves import AdaptationCurve, adaptation_curve, do_nothing_returns
-from sb3_hyper.tasks.interface import Task, TaskSet
+from sb3_hyper.tasks.interface import SPLITS, Task, TaskSet, check_split
 
 
 class MetaEvalCallback(EvalCallback):
@@ -25,19 +26,21 @@ class MetaEvalCallback(EvalCallback):
     ``evaluations.npz``, in ``eval/mean_reward``, and in the choice of the best model. Beside it, in ``log_path``:
 
     - ``adaptation.npz``: ``timesteps (n,)``, and for each split ``returns_test``, ``lengths_test``
-      ``(n, n_tasks, n_episodes)``, ``nothing_test (n_tasks,)``; with ``stochastic=True`` ``returns_test_stochastic`` too.
+      ``(n, n_tasks, n_episodes)``, ``nothing_test (n_tasks,)``; with ``stochastic=True`` ``returns_test_stochastic`` too;
+      where environments say ``info["is_success"]``, ``successes_test``.
     - ``adaptation.csv``: its returns, one row per episode.
 
     The logger gets ``eval/test_0``, ``eval/test_1``, ...: the mean return of each episode; ``eval/test_nothing``: that of
-    doing nothing; ``eval/adaptation_steps``: the environment steps of an adaptation, last episode excepted. Training with
-    the callback is bit-identical to training without it.
+    doing nothing; ``eval/adaptation_steps``: the environment steps of an adaptation, last episode excepted;
+    ``eval/success_rate``: the share of last episodes that succeeded, where that is known. Training with the callback is
+    bit-identical to training without it.
 
     :param eval_env: A task environment, vectorized or not: as many tasks are evaluated at a time as it has environments.
     :param tasks: The tasks; None: the model's.
     :param splits: Which of them, ``"test"`` first. One with the same tasks as another before it is left out.
     :param n_train_tasks: Evaluate at most so many of the training tasks.
     :param n_episodes: Points of the curve, the last of which counts: episodes for PEARL (3 by default), for MAML inner steps
-        and one (as many as in training by default).
+        and one (``n_inner_steps`` and one by default).
     :param eval_freq: Evaluate every so many environment steps of training (not calls, as ``EvalCallback`` does), between two
         iterations, and at the end: the step that is noted is that up to which the parameters have learned. (Within
         ``EveryNTimesteps``, which does not tell when an iteration begins, at the step that it is called.)
@@ -64,12 +67,17 @@ class MetaEvalCallback(EvalCallback):
             raise ValueError("MetaEvalCallback has n_episodes, the points of the curve, in place of n_eval_episodes")
         super().__init__(eval_env, eval_freq=eval_freq, **kwargs)
         refuse_less(1, n_episodes=1 if n_episodes is None else n_episodes)
-        self.tasks, self.splits, self.n_train_tasks = tasks, tuple(splits), n_train_tasks
+        self.tasks, self.n_train_tasks = tasks, n_train_tasks
+        self.splits = (splits,) if isinstance(splits, str) else tuple(splits)
+        for split in self.splits:
+            check_split(split, SPLITS)
         self.n_episodes, self.stochastic = n_episodes, stochastic
         self._deterministic = deterministic
         self._last_step, self._last_update, self._going_on = 0, -1, True
         self._begun: tuple[int, int] | None = None  # steps and updates when the iteration began, if we were told
+        self._n_before = 0  # evaluations of trainings before this one
         self.seed = seed
+        self.evaluated: dict[str, Sequence[Task]] = {}
         self.nothing: dict[str, np.ndarray] = {}
         self.curves: dict[str, list[np.ndarray]] = {}
         self.n_curves = 0
@@ -85,18 +93,29 @@ class MetaEvalCallback(EvalCallback):
         task_set: TaskSet = self.model.tasks if self.tasks is None else self.tasks  # type: ignore[attr-defined]
         there = {split: tasks for split, tasks in task_set if split in self.splits and tasks}
         there["train"] = there.get("train", ())[: self.n_train_tasks]
-        self.evaluated: dict[str, Sequence[Task]] = {}
+        evaluated: dict[str, Sequence[Task]] = {}
         for split in self.splits:
-            if there.get(split) and there[split] not in self.evaluated.values():  # of two directions, training has the same
-                self.evaluated[split] = there[split]
-        if not self.evaluated:
+            if there.get(split) and there[split] not in evaluated.values():  # of two directions, training has the same
+                evaluated[split] = there[split]
+        if not evaluated:
             raise ValueError(f"There are no tasks in {', '.join(self.splits)} to evaluate")
+        if evaluated != self.evaluated:
+            if self.curves:
+                raise ValueError(
+                    f"MetaEvalCallback has evaluations of other tasks in {self.log_path}: make one for each task set"
+                )
+            self.evaluated, self.nothing = evaluated, {}
+        if self.n_points <= self.model.n_unadapted_points < self.model.n_curve_points:  # type: ignore[attr-defined]
+            warnings.warn(
+                f"All {self.n_points} points of the curve come before the model knows anything of the task: more than "
+                f"{self.model.n_unadapted_points} are needed to see it adapt (n_episodes, --eval-episodes)"  # type: ignore[attr-defined]
+            )
 
     def _on_training_start(self) -> None:
         super()._on_training_start()
         self._begun = None
         if self.model.num_timesteps < self._last_step:  # another training
-            self._last_step, self._last_update = 0, -1
+            self._last_step, self._last_update, self._n_before = 0, -1, len(self.evaluations_timesteps)
 
     def _on_rollout_start(self) -> None:
         self._begun = self.model.num_timesteps, self.model._n_updates
@@ -106,7 +125,7 @@ class MetaEvalCallback(EvalCallback):
         return self._going_on if self._begun is not None else self._evaluate_if_due()
 
     def _on_training_end(self) -> None:
-        if self._is_new() and self._learned_steps() not in self.evaluations_timesteps[-1:]:
+        if self._is_new() and self._learned_steps() not in self.evaluations_timesteps[self._n_before :][-1:]:
             self.evaluate()
 
     def _is_new(self) -> bool:
@@ -140,12 +159,11 @@ class MetaEvalCallback(EvalCallback):
             finally:
                 policy.set_extra_state(kept)
         main = next(iter(self.evaluated))
-        last, lengths = curves[f"returns_{main}"][:, -1], curves[f"lengths_{main}"]
-        self.last_mean_reward = float(last.mean())
+        self.last_mean_reward = float(curves[f"returns_{main}"][:, -1].mean())
         if self.log_path is not None:
             self._keep(curves, main)
-        self._log(curves, lengths)
-        if self.last_mean_reward <= self.best_mean_reward:
+        self._log(curves, main)
+        if not self.last_mean_reward > self.best_mean_reward:  # nor is NaN better than anything
             return self._on_event() if self.callback is not None else True
         if self.verbose >= 1:
             print("New best mean return after adaptation")
@@ -156,7 +174,7 @@ class MetaEvalCallback(EvalCallback):
         return going_on and (self.callback is None or self._on_event())
 
     def _measure(self) -> dict[str, np.ndarray]:
-        curves = {}
+        curves: dict[str, np.ndarray] = {}
         for split, tasks in self.evaluated.items():
             if split not in self.nothing:
                 self.nothing[split] = do_nothing_returns(self.eval_env, tasks, self.seed)
@@ -169,7 +187,9 @@ class MetaEvalCallback(EvalCallback):
                     return self.model.adaptation_curve(env, self.n_points, deterministic)  # type: ignore[attr-defined]
 
                 curve = adaptation_curve(adapt, self.eval_env, tasks, self.seed)
-                curves[f"returns_{split}{suffix}"], curves[f"lengths_{split}{suffix}"] = curve
+                curves |= {f"{kind}_{split}{suffix}": values for kind, values in curve._asdict().items()}
+                if np.isnan(curve.successes).all():
+                    del curves[f"successes_{split}{suffix}"]
         return curves
 
     def _keep(self, curves: dict[str, np.ndarray], main: str) -> None:
@@ -184,6 +204,8 @@ class MetaEvalCallback(EvalCallback):
         self.evaluations_timesteps.append(self._last_step)
         self.evaluations_results.append(curves[f"returns_{main}"][:, -1].tolist())
         self.evaluations_length.append(curves[f"lengths_{main}"][:, -1].tolist())
+        if f"successes_{main}" in curves:
+            self.evaluations_successes.append(curves[f"successes_{main}"][:, -1].tolist())
         self.n_curves = len(self.evaluations_timesteps)
         nothing = {f"nothing_{split}": returns for split, returns in self.nothing.items()}
         steps = np.array(self.evaluations_timesteps)
@@ -191,11 +213,12 @@ class MetaEvalCallback(EvalCallback):
             np.savez(temporary, timesteps=steps, **{name: np.array(all_) for name, all_ in self.curves.items()}, **nothing)  # type: ignore[arg-type]
         with replacing(Path(self.log_path).with_suffix(".npz")) as temporary:
             results, lengths = np.array(self.evaluations_results), np.array(self.evaluations_length)
-            np.savez(temporary, timesteps=steps, results=results, ep_lengths=lengths)
+            successes = {"successes": np.array(self.evaluations_successes)} if self.evaluations_successes else {}
+            np.savez(temporary, timesteps=steps, results=results, ep_lengths=lengths, **successes)  # type: ignore[arg-type]
         curves = {name: np.array(all_) for name, all_ in self.curves.items()}
         write_adaptation_csv(path.with_suffix(".csv"), steps, curves, self.deterministic)
 
-    def _log(self, curves: dict[str, np.ndarray], lengths: np.ndarray) -> None:
+    def _log(self, curves: dict[str, np.ndarray], main: str) -> None:
         for name, returns in curves.items():
             kind, _, split = name.partition("_")
             if kind == "returns":
@@ -208,7 +231,13 @@ class MetaEvalCallback(EvalCallback):
         for split, nothing in self.nothing.items():
             self.logger.record(f"eval/{split}_nothing", float(nothing.mean()))
         self.logger.record("eval/mean_reward", self.last_mean_reward)
+        lengths = curves[f"lengths_{main}"]
         self.logger.record("eval/mean_ep_length", float(lengths[:, -1].mean()))
+        if f"successes_{main}" in curves:
+            rate = float(curves[f"successes_{main}"][:, -1].mean())
+            self.logger.record("eval/success_rate", rate)
+            if self.verbose >= 1:
+                print(f"Success rate: {100 * rate:.2f}%")
         n_played: int = self.model.n_episodes_per_point  # type: ignore[attr-defined]
         self.logger.record("eval/adaptation_steps", float(n_played * lengths[:, :-1].sum(axis=1).mean()))
         self.logger.record("time/total_timesteps", self._last_step, exclude="tensorboard")

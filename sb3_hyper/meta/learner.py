@@ -32,6 +32,8 @@ class TaskLearner(BaseAlgorithm):
     #: Points of the adaptation curve that it measures unless it is told, and episodes of which a point is the mean.
     n_curve_points: int
     n_episodes_per_point: int
+    #: Points at the curve's beginning that know nothing of the task.
+    n_unadapted_points: int
 
     def _set_tasks(
         self, tasks: TaskSet | None, n_train_tasks: int, n_test_tasks: int, n_ood_tasks: int, task_seed: int

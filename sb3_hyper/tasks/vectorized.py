@@ -40,8 +40,8 @@ def reset_to_tasks(env: VecEnv, tasks: Sequence[Task]) -> VecEnvObs:
     :param env: A vectorized task environment.
     :param tasks: One task per environment.
     :return: Observations.
-    :raises ValueError: If the environment is not vectorized or has no tasks, or there are more or fewer tasks than it has
-        environments.
+    :raises ValueError: If the environment is not vectorized or has no tasks, does not take them, or there are more or fewer
+        tasks than it has environments.
     """
     if not isinstance(env, VecEnv):
         raise ValueError(
@@ -55,7 +55,13 @@ def reset_to_tasks(env: VecEnv, tasks: Sequence[Task]) -> VecEnvObs:
     if not has_tasks(env):
         raise ValueError("The environments have no tasks: derive them from TaskEnv, or wrap them in TaskWrapper")
     env.set_options([{"task": task} for task in tasks])
-    return env.reset()
+    obs = env.reset()
+    if env.get_attr("task") != list(tasks):
+        raise ValueError(
+            f"The environments have not taken their tasks: got {env.get_attr('task')[0]} in place of {tasks[0]}. Is there a "
+            "wrapper that does not hand on the options of reset?"
+        )
+    return obs
 
 
 def task_parameters(env: VecEnv, tasks: Sequence[Task]) -> np.ndarray:

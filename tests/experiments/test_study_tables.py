@@ -231,6 +231,19 @@ def test_the_probability_of_improvement_needs_several_seeds():
     assert {row[-1] for row in tables_of(both_everywhere())["aggregates"].rows} == {"-"}
 
 
+def test_an_interval_without_width_is_said_to_be_none():
+    apart = [make_run("base", name, seed, [seed] * 6) for name in ("A-v0", "B-v0") for seed in range(2)]
+    new = [make_run("new", "A-v0", seed, [10 + seed] * 6) for seed in range(2)]
+    worse = [make_run("new", "B-v0", seed, [-10 - seed] * 6) for seed in range(2)]
+    table = tables_of([*apart, *new, *worse])["aggregates"]
+    assert rows_of(table)["New",][-1] == "0.50 [0.50, 0.50]"
+    assert "without width is none" in table.caption
+    mixed = [make_run("new", "B-v0", seed, [2 * seed - 0.5] * 6) for seed in range(2)]
+    table = tables_of([*apart, *new, *mixed])["aggregates"]
+    assert rows_of(table)["New",][-1] == "0.75 [0.50, 1.00]"
+    assert "without width" not in table.caption
+
+
 def test_one_environment_needs_no_aggregates():
     one = [run for run in both_everywhere() if run.environment == "A-v0"]
     assert {"aggregates", "normalisation"}.isdisjoint(tables_of(one, environments=["A-v0"]))

@@ -1,6 +1,7 @@
 """Adaptation curves, and the callback that measures them."""
 
 import csv
+import warnings
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +14,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from sb3_hyper import MAML, PEARL
 from sb3_hyper.meta.curves import AdaptationCurve, adaptation_curve, do_nothing_returns
 from sb3_hyper.meta.evaluation import MetaEvalCallback
+from sb3_hyper.tasks.interface import TaskSet
 from tests.meta.test_pearl import ITERATION, SMALL, make, parameters
 
 
@@ -21,12 +23,12 @@ def test_every_task_is_evaluated_once_whatever_the_number_of_environments():
 
     def adapt(env):
         goals = [task["goal"][0] for task in env.get_attr("task")]
-        return AdaptationCurve(np.array(goals)[:, None], np.ones((env.num_envs, 1), dtype=int))
+        return AdaptationCurve.empty(env.num_envs, 1)._replace(returns=np.array(goals)[:, None])
 
     for n_envs in (1, 2, 3, 5, 8):
         curve = adaptation_curve(adapt, make_vec_env("PointGoal-v0", n_envs), tasks)
         assert curve.returns[:, 0].tolist() == [0, 1, 2, 3, 4]
-        assert curve.lengths.shape == (5, 1)
+        assert curve.lengths.shape == curve.successes.shape == (5, 1)
 
 
 def test_doing_nothing_is_paid_the_distance_to_the_goal():
@@ -144,6 +146,53 @@ def test_a_callback_can_be_used_for_another_training(tmp_path):
     assert callback.evaluations_timesteps == steps
 
 
+def test_every_training_is_evaluated_at_its_end(tmp_path):
+    callback = MetaEvalCallback(make_vec_env("PointGoal-v0", 2), eval_freq=10**6, log_path=str(tmp_path), verbose=0)
+    for _ in range(2):
+        make().learn(ITERATION, callback=callback)
+    assert callback.evaluations_timesteps == [ITERATION, ITERATION]
+
+
+def test_a_callback_does_not_mix_the_evaluations_of_other_tasks(tmp_path):
+    env = make_vec_env("PointGoal-v0", 2)
+    callback = MetaEvalCallback(env, eval_freq=10**6, log_path=str(tmp_path), verbose=0)
+    make().learn(ITERATION, callback=callback)
+    near = TaskSet(*[tuple({"goal": [0.0, 0.1 * i]} for i in range(1, 5))] * 2)
+    with pytest.raises(ValueError, match="evaluations of other tasks"):
+        make(tasks=near).learn(ITERATION, callback=callback)
+    callback = MetaEvalCallback(env, eval_freq=10**6, verbose=0)  # keeps nothing
+    for model in (make(), make(tasks=near)):
+        model.learn(ITERATION, callback=callback)
+    np.testing.assert_allclose(callback.nothing["test"], [-2, -4, -6, -8], atol=1e-5)
+
+
+def test_what_is_not_a_number_is_not_the_best(tmp_path):
+    model = make()
+    best = tmp_path / "best_model.zip"
+    callback = MetaEvalCallback(make_vec_env("PointGoal-v0", 2), best_model_save_path=str(tmp_path), verbose=0)
+    callback.init_callback(model)
+    model.learn(ITERATION)
+    callback.evaluate()
+    first, saved = callback.best_mean_reward, best.read_bytes()
+    callback._measure = lambda: dict.fromkeys(("returns_test", "lengths_test"), np.full((3, 3), np.nan))
+    callback.evaluate()
+    assert np.isnan(callback.last_mean_reward)
+    assert (callback.best_mean_reward, best.read_bytes()) == (first, saved)
+
+
+def test_the_curve_is_long_enough_to_see_adaptation():
+    assert make().n_curve_points == 3
+    model = make(n_prior_episodes=3)
+    assert model.n_curve_points == 4
+    env = make_vec_env("PointGoal-v0", 2)
+    with pytest.warns(UserWarning, match="All 3 points of the curve come before the model knows anything"):
+        MetaEvalCallback(env, n_episodes=3).init_callback(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MetaEvalCallback(env).init_callback(model)
+        MetaEvalCallback(env, n_episodes=1).init_callback(make(oracle_context=True))
+
+
 def test_a_callback_that_waits_for_a_good_model_ends_training():
     model = make()
     env = make_vec_env("PointGoal-v0", 2)
@@ -174,6 +223,9 @@ def test_errors_say_what_is_wrong():
         TD3("MlpPolicy", env).learn(1, callback=MetaEvalCallback(env))
     with pytest.raises(ValueError, match="no tasks in ood"):
         make().learn(1, callback=MetaEvalCallback(env, splits=("ood",)))
+    with pytest.raises(ValueError, match="split must be one of 'train', 'test', 'ood', got 'tset'"):
+        MetaEvalCallback(env, splits=("train", "tset"))
+    assert MetaEvalCallback(env, splits="ood").splits == ("ood",)
     with pytest.raises(ValueError, match="n_episodes"):
         MetaEvalCallback(env, n_episodes=0)
     assert SMALL["n_test_tasks"] == 3

@@ -4,7 +4,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.logger import configure
 
 from sb3_hyper import MAML, PEARL, MetaEvalCallback, reset_to_tasks
 from sb3_hyper.meta.maml.policies import MAMLPolicy
@@ -104,3 +106,67 @@ def test_tasks_that_are_the_same_for_training_and_test_are_evaluated_once():
     callback = MetaEvalCallback(make_vec_env("PointGoal-v0", 2))
     callback.init_callback(other)
     assert list(callback.evaluated) == ["test", "train"]
+
+
+def make(name, env, **kwargs):
+    """A model that learns from three tasks in a moment."""
+    settings = {
+        "PEARL": dict(n_initial_steps=20, n_prior_steps=20, n_posterior_steps=0, n_tasks_per_iteration=1, gradient_steps=1),
+        "MAML": dict(meta_batch_size=3, n_episodes=1),
+    }
+    return ALGORITHMS[name]("MlpPolicy", env, n_train_tasks=3, n_test_tasks=3, **{**settings[name], **kwargs})
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_callbacks_see_the_episodes_that_count_and_no_others(name):
+    class Counting(BaseCallback):
+        n_dones = n_infos = 0
+
+        def _on_step(self):
+            self.n_dones += int(np.sum(self.locals["dones"]))
+            self.n_infos += sum("episode" in info for info in self.locals["infos"])
+            return True
+
+    callback = Counting()
+    model = make(name, make_vec_env("PointGoal-v0", n_envs=7))  # more than there are tasks
+    model.learn(120, callback)
+    assert callback.n_infos == callback.n_dones == model.num_timesteps / 20
+
+
+class Succeeding(gym.Wrapper):
+    """Says that an episode has succeeded if the goal is on the right."""
+
+    def step(self, action):
+        *rest, info = super().step(action)
+        return *rest, {**info, "is_success": self.unwrapped.task["goal"][0] > 0}
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_successes_are_kept_and_logged(name, tmp_path, capsys):
+    env = make_vec_env("PointGoal-v0", n_envs=2, wrapper_class=Succeeding)
+    model = make(name, env, task_seed=2)
+    expected = [float(task["goal"][0] > 0) for task in model.tasks.test]
+    assert 0 < np.mean(expected) < 1
+    callback = MetaEvalCallback(env, eval_freq=1, log_path=str(tmp_path), verbose=1)
+    model.set_logger(configure(str(tmp_path / "log"), ["csv"]))
+    model.learn(60, callback)
+    model.logger.close()
+    with np.load(tmp_path / "adaptation.npz") as data:
+        assert data["successes_test"].shape == data["returns_test"].shape
+        assert (data["successes_test"] == np.array(expected)[:, None]).all()
+    with np.load(tmp_path / "evaluations.npz") as data:
+        np.testing.assert_array_equal(data["successes"][-1], expected)
+    assert f"Success rate: {100 * np.mean(expected):.2f}%" in capsys.readouterr().out
+    assert f"{np.mean(expected)}" in (tmp_path / "log" / "progress.csv").read_text()
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_where_nothing_is_said_of_success_nothing_is_kept(name, tmp_path):
+    env = make_vec_env("PointGoal-v0", n_envs=2)
+    model = make(name, env)
+    model.learn(60, MetaEvalCallback(env, eval_freq=1, log_path=str(tmp_path)))
+    reset_to_tasks(env, model.tasks.test[:2])
+    assert np.isnan(model.adapt(env, 1).successes).all()
+    for file in ("adaptation.npz", "evaluations.npz"):
+        with np.load(tmp_path / file) as data:
+            assert not any("successes" in key for key in data.files)

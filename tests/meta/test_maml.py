@@ -50,7 +50,8 @@ def random_episodes(n_tasks=2, n_episodes=3, n_steps=5, obs_dim=2):
     mask[0, 1, 3:] = 0
     obs = th.randn(n_tasks, n_episodes, n_steps, obs_dim) * mask.unsqueeze(-1)
     actions = th.randn(n_tasks, n_episodes, n_steps, 2) * mask.unsqueeze(-1)
-    return Episodes(obs, actions, th.randn(n_tasks, n_episodes, n_steps) * mask, mask)
+    rewards, unknown = th.randn(n_tasks, n_episodes, n_steps) * mask, np.full((n_tasks, n_episodes), np.nan)
+    return Episodes(obs, actions, rewards, mask, unknown)
 
 
 # ---------------------------------------------------------------- baseline and advantages
@@ -427,6 +428,8 @@ def test_errors_say_what_is_accepted():
         make(cg_damping=-1)
     with pytest.raises(ValueError, match="line_search_shrinking_factor must be between 0 and 1, got 2"):
         make(line_search_shrinking_factor=2)
+    with pytest.raises(ValueError, match="context_dim is not to be given: use_context=True"):
+        make(policy_kwargs=dict(context_dim=2))
     with pytest.raises(ValueError, match="gamma must be positive, and 1 at most"):
         make(gamma=1.5)
     with pytest.raises(ValueError, match="n_steps must be"):

@@ -565,6 +565,12 @@ def test_errors_say_what_is_accepted():
         make(meta_batch_size=0)
     with pytest.raises(ValueError, match="n_posterior_steps must be a whole number of at least 0, got -1"):
         make(n_posterior_steps=-1)
+    with pytest.raises(ValueError, match="gradient_steps must be a whole number of at least 0, got -1"):
+        make(gradient_steps=-1)
+    with pytest.raises(ValueError, match="use_encoder=False is not to be given: oracle_context=True"):
+        make(policy_kwargs=dict(use_encoder=False))
+    with pytest.raises(ValueError, match="n_episodes must be a whole number of at least 0, got -1"):
+        make().adapt(make_vec_env("PointGoal-v0", 1), n_episodes=-1)
     with pytest.raises(ValueError, match="tau must be positive, and 1 at most, got 7"):
         make(tau=7)
     with pytest.warns(UserWarning, match="latent_dim=5 is not used: z is the oracle context, 2 numbers"):

@@ -5,6 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 
+from sb3_hyper import MAML
 from sb3_hyper.cli import main
 from sb3_hyper.experiments.update_noise import plot_populations, read_populations, write_populations
 from sb3_hyper.meta.maml.update_noise import noise_statistics, noise_table, update_noise
@@ -43,6 +44,13 @@ def test_updates_start_from_the_same_parameters_and_leave_them(arm):
     model.lr_schedule = lambda progress: 0.0
     still = update_noise(model, 3, seed=1)
     assert np.ptp(still, axis=0).max() < 0.01
+
+
+def test_a_model_without_an_environment_can_not_learn(tmp_path):
+    model = make()
+    model.save(tmp_path / "model.zip")
+    with pytest.raises(ValueError, match="learns in the model's own environment"):
+        update_noise(MAML.load(tmp_path / "model.zip"), 2, env=model.env)
 
 
 def test_populations_survive_the_file(tmp_path):

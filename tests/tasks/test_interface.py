@@ -215,6 +215,16 @@ def test_tasks_stay_through_the_resets_of_a_vectorized_environment(vec_env_class
         env.close()
 
 
+def test_a_wrapper_that_keeps_the_task_for_itself_is_told():
+    class Forgetful(gym.Wrapper):
+        def reset(self, *, seed=None, options=None):
+            return self.env.reset(seed=seed)
+
+    env = DummyVecEnv([lambda: Forgetful(PointGoalEnv())] * 2)
+    with pytest.raises(ValueError, match=r"have not taken their tasks: got .* does not hand on the options of reset"):
+        reset_to_tasks(env, [LEFT, RIGHT])
+
+
 def test_a_single_environment_is_told_how_it_takes_a_task():
     env = gym.make("sb3_hyper:PointGoal-v0")
     with pytest.raises(ValueError, match="A vectorized environment is needed"):

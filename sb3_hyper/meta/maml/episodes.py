@@ -17,12 +17,14 @@ class Episodes(NamedTuple):
     :param actions: ``(n_tasks, n_episodes, n_steps, action_dim)``, as the policy drew them
     :param rewards: ``(n_tasks, n_episodes, n_steps)``
     :param mask: 1 for steps that were made, 0 for padding, ``(n_tasks, n_episodes, n_steps)``
+    :param successes: 1 or 0, NaN where the environment does not say, ``(n_tasks, n_episodes)``
     """
 
     observations: th.Tensor
     actions: th.Tensor
     rewards: th.Tensor
     mask: th.Tensor
+    successes: np.ndarray
 
     @property
     def returns(self) -> np.ndarray:

@@ -187,6 +187,11 @@ class MAML(TaskLearner):
         return self.n_inner_steps + 1
 
     @property
+    def n_unadapted_points(self) -> int:  # type: ignore[override]
+        """Before the first inner step."""
+        return 1
+
+    @property
     def n_episodes_per_point(self) -> int:  # type: ignore[override]
         """As in training."""
         return self.n_episodes
@@ -198,6 +203,8 @@ class MAML(TaskLearner):
         self._take_tasks(with_context=self.use_context or self.policy_class.needs_context)  # type: ignore[attr-defined]
         if self.scaler is not None:
             self.policy_kwargs = {**self.policy_kwargs, "context_dim": len(self.scaler.shift)}
+        elif "context_dim" in self.policy_kwargs:
+            raise ValueError("context_dim is not to be given: use_context=True gives the policy the task's parameters")
         with listing_accepted(self.policy_class, self.policy_kwargs):
             policy = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
         self.policy = policy.to(self.device)  # type: ignore[assignment]
@@ -386,11 +393,11 @@ class MAML(TaskLearner):
         :param env: An environment, or a vectorized one with a task in each. Set tasks by
             ``reset(options={"task": ...})``, ``reset_to_tasks`` for vectorized ones.
         :param n_episodes: Episodes in each environment, before each step and after the last; as in training by default.
-        :param n_steps: Inner steps; as in training by default.
+        :param n_steps: Inner steps; by default ``n_inner_steps``, with ``multi_task=True`` too, where training takes none.
         :param deterministic: Whether the curve's returns are those of an episode with the policy's mode. (What is learned
             from are samples in any case.)
-        :return: For 0, 1, ... ``n_steps`` steps: mean undiscounted return of the episodes ``(n_envs, n_steps + 1)``, and mean
-            length of those that are learned from.
+        :return: For 0, 1, ... ``n_steps`` steps: mean undiscounted return of the episodes ``(n_envs, n_steps + 1)``, mean
+            length of those that are learned from, and share of those that succeeded (NaN where the environment does not say).
         """
         env = env if isinstance(env, VecEnv) else self._wrap_env(env, monitor_wrapper=False)
         self._check_env(env)
@@ -401,12 +408,13 @@ class MAML(TaskLearner):
         self.policy.set_training_mode(False)
         tasks: list[Task] = env.get_attr("task")
         context = self.contexts(tasks, env)
-        curve = AdaptationCurve(np.zeros((len(tasks), n_steps + 1)), np.zeros((len(tasks), n_steps + 1)))
+        curve = AdaptationCurve.empty(len(tasks), n_steps + 1)
         for step, stage in enumerate(stages(self, env, tasks, context, n_episodes, n_steps)):
             judged = stage.episodes
             if deterministic:
                 judged = play(self, env, tasks, stage.parameters, context, 1, deterministic=True)
             curve.returns[:, step] = judged.returns.mean(axis=1)
+            curve.successes[:, step] = judged.successes.mean(axis=1)
             curve.lengths[:, step] = stage.episodes.mask.sum(dim=2).mean(dim=1).cpu()
         self.policy.set_adapted(stage.parameters, context)
         return curve

@@ -9,7 +9,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
-from sb3_hyper.meta.curves import check_episodes_end
+from sb3_hyper.meta.curves import check_episodes_end, success
 from sb3_hyper.meta.maml.episodes import Episodes
 from sb3_hyper.meta.maml.networks import Gaussian
 from sb3_hyper.tasks.interface import Task
@@ -26,6 +26,22 @@ class WorkerDied(RuntimeError):
 
 class Stopped(Exception):
     """A callback wants training to end."""
+
+
+class Episode(NamedTuple):
+    """
+    What was played in one environment.
+
+    :param observations: ``(n_steps, obs_dim)``
+    :param actions: ``(n_steps, action_dim)``, as the policy drew them
+    :param rewards: ``(n_steps,)``
+    :param success: As in :class:`~sb3_hyper.meta.curves.AdaptationCurve`.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    success: float
 
 
 class Round(NamedTuple):
@@ -83,19 +99,20 @@ def sample_episodes(
     :raises Stopped: If ``on_step`` gives False.
     :raises WorkerDied: If a process has ended.
     """
-    played: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    played: list[Episode] = []
     for part in plan(len(tasks), n_episodes, env.num_envs):
         played += _play(env, tasks, part, make_act(part.tasks), unscale, on_step, device, deterministic)
-    longest = max(len(rewards) for _, _, rewards in played)
+    lengths = th.tensor([len(episode.rewards) for episode in played], device=device).view(len(tasks), n_episodes, 1)
+    longest = int(lengths.max())
     arrays = []
-    for index in range(3):
-        padded = np.zeros((len(played), longest, *played[0][index].shape[1:]), dtype=np.float32)
-        for row, episode in zip(padded, played, strict=True):
-            row[: len(episode[index])] = episode[index]
+    for steps in zip(*(episode[:3] for episode in played), strict=True):  # observations, actions, rewards
+        padded = np.zeros((len(played), longest, *steps[0].shape[1:]), dtype=np.float32)
+        for row, own in zip(padded, steps, strict=True):
+            row[: len(own)] = own
         arrays.append(th.as_tensor(padded, device=device).unflatten(0, (len(tasks), n_episodes)))
-    lengths = th.tensor([len(rewards) for _, _, rewards in played], device=device).view(len(tasks), n_episodes, 1)
     obs, actions, rewards = arrays
-    return Episodes(obs, actions, rewards, (th.arange(longest, device=device) < lengths).to(th.float32))
+    successes = np.array([episode.success for episode in played]).reshape(len(tasks), n_episodes)
+    return Episodes(obs, actions, rewards, (th.arange(longest, device=device) < lengths).to(th.float32), successes)
 
 
 def _play(
@@ -107,13 +124,14 @@ def _play(
     on_step: OnStep,
     device: th.device,
     deterministic: bool,
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+) -> list[Episode]:
     n_envs, n_used = env.num_envs, len(part.n_episodes)
     in_env = np.concatenate([np.repeat(part.tasks, part.n_copies), np.full(n_envs - n_used, part.tasks[0])])
     env.seed(int(np.random.randint(2**31 - n_envs)))
     left = np.concatenate([part.n_episodes, np.zeros(n_envs - n_used, dtype=int)])
     steps: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     ends: list[list[int]] = [[0] for _ in range(n_used)]
+    successes: list[list[float]] = [[] for _ in range(n_used)]
     spare = np.zeros((n_envs - n_used, *env.action_space.shape), dtype=np.float32)  # type: ignore[misc]
     n_since_end = 0
     with naming_the_dead(env, [tasks[index] for index in in_env]):
@@ -125,6 +143,7 @@ def _play(
             new_obs, rewards, dones, infos = env.step(unscale(np.concatenate([actions, spare])))
             active = left > 0
             dones = dones & active
+            infos = [info if is_active else {} for info, is_active in zip(infos, active, strict=True)]
             n_since_end = 0 if dones.any() else n_since_end + 1
             check_episodes_end(n_since_end)
             if not on_step(locals(), active):
@@ -132,14 +151,15 @@ def _play(
             steps.append((obs[:n_used], actions, rewards[:n_used]))
             for i in np.flatnonzero(dones):
                 ends[i].append(len(steps))
+                successes[i].append(success(infos[i]))
                 left[i] -= 1
             obs = np.asarray(new_obs)
-    arrays = [np.stack(column, axis=1) for column in zip(*steps, strict=True)]  # (n_used, n_steps, ...)
+    obs, actions, rewards = (np.stack(column, axis=1) for column in zip(*steps, strict=True))  # (n_used, n_steps, ...)
     # a task's environments stand side by side: its episodes come together
     return [
-        (arrays[0][i, start:end], arrays[1][i, start:end], arrays[2][i, start:end])
+        Episode(obs[i, start:end], actions[i, start:end], rewards[i, start:end], succeeded)
         for i in range(n_used)
-        for start, end in zip(ends[i][:-1], ends[i][1:], strict=True)
+        for start, end, succeeded in zip(ends[i][:-1], ends[i][1:], successes[i], strict=True)
     ]
 
 

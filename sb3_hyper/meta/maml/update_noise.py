@@ -66,9 +66,9 @@ def update_noise(
     :param progress: Wraps the counter, e.g. ``rich.progress.track``.
     :return: Returns before the inner steps and after each of them, ``(n_updates, n_tasks, n_inner_steps + 1)``
     """
+    if model.env is None:
+        raise ValueError("update_noise learns in the model's own environment: load the model with env=...")
     env = model.env if env is None else env
-    if env is None:
-        raise ValueError("update_noise needs an environment: load the model with env=..., or give env")
     assert model.tasks is not None
     tasks = model.tasks.test if tasks is None else tasks
     refuse_less(1, n_updates=n_updates, n_tasks=len(tasks))

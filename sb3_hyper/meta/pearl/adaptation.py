@@ -7,7 +7,7 @@ import torch as th
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_hyper.meta.curves import AdaptationCurve, check_episodes_end
+from sb3_hyper.meta.curves import AdaptationCurve, check_episodes_end, success
 from sb3_hyper.meta.pearl.encoder import Belief, prior
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def adapt(model: "PEARL", env: GymEnv, n_episodes: int, n_prior_episodes: int, d
     :param n_episodes: Episodes in each environment.
     :param n_prior_episodes: Episodes before the first inference.
     :param deterministic: The actor's mode instead of samples.
-    :return: Returns and lengths of the episodes, ``(n_envs, n_episodes)`` each
+    :return: Returns, lengths and successes of the episodes, ``(n_envs, n_episodes)`` each
     """
     env = env if isinstance(env, VecEnv) else model._wrap_env(env, monitor_wrapper=False)
     model._check_env(env)
@@ -67,7 +67,7 @@ def adapt(model: "PEARL", env: GymEnv, n_episodes: int, n_prior_episodes: int, d
         policy.set_belief(Belief(oracle, th.zeros_like(oracle)))
     else:
         policy.set_belief(prior(n_envs, policy.latent_dim, device))
-    curve = AdaptationCurve(np.zeros((n_envs, n_episodes)), np.zeros((n_envs, n_episodes), dtype=int))
+    curve = AdaptationCurve.empty(n_envs, n_episodes)
     if n_episodes == 0:
         return curve
     context, n_done = GrowingContext(n_envs), np.zeros(n_envs, dtype=int)
@@ -95,6 +95,8 @@ def adapt(model: "PEARL", env: GymEnv, n_episodes: int, n_prior_episodes: int, d
         if not ended.any():
             check_episodes_end(n_since_end)
             continue
+        for i in np.flatnonzero(ended):
+            curve.successes[i, n_done[i]] = success(infos[i])
         n_done += ended
         z = z.clone()
         if policy.encoder is not None:

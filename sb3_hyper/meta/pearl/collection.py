@@ -96,7 +96,8 @@ def _collect_at_once(
     returns: dict[str, list[float]],
 ) -> bool:
     # Environments that are left over, or have done their part, are stepped too, as a vectorized environment must be. What
-    # comes of it is neither kept nor counted, and callbacks see no ends of its episodes (Monitor's own files have them).
+    # comes of it is neither kept nor counted, and callbacks see neither ends of its episodes nor infos (Monitor's own files
+    # have them).
     env, policy, n_envs = model.env, model.policy, model.n_envs
     assert env is not None
     env.seed(int(np.random.randint(2**31 - n_envs)))  # so that the environments' random states are part of numpy's
@@ -113,6 +114,7 @@ def _collect_at_once(
         new_obs, rewards, dones, infos = env.step(policy.unscale_action(actions))
         kept = np.flatnonzero(phases.active)
         dones = dones & phases.active
+        infos = [info if active else {} for info, active in zip(infos, phases.active, strict=True)]
         model.num_timesteps += len(kept)
         callback.update_locals(locals())
         if not callback.on_step():

@@ -85,7 +85,6 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": PEARLPolicy, "HyperPolicy": HyperPEARLPolicy}
     evaluated_deterministically = True
-    n_curve_points = 3
     n_episodes_per_point = 1
     policy: PEARLPolicy
     replay_buffer: TaskReplayBuffer
@@ -156,7 +155,7 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
             n_tasks_per_iteration=n_tasks_per_iteration,
             n_prior_steps=n_prior_steps,
         )
-        refuse_less(0, n_posterior_steps=n_posterior_steps, n_prior_episodes=n_prior_episodes)
+        refuse_less(0, n_posterior_steps=n_posterior_steps, n_prior_episodes=n_prior_episodes, gradient_steps=gradient_steps)
         if not 0 < tau <= 1:
             raise ValueError(f"tau must be positive, and 1 at most, got {tau}")
         self._set_tasks(tasks, n_train_tasks, n_test_tasks, n_ood_tasks, task_seed)
@@ -172,6 +171,16 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
         if _init_setup_model:
             self._setup_model()
 
+    @property
+    def n_curve_points(self) -> int:  # type: ignore[override]
+        """As in the authors' figures, and at least one episode after the first inference."""
+        return max(3, self.n_prior_episodes + 1)
+
+    @property
+    def n_unadapted_points(self) -> int:  # type: ignore[override]
+        """Episodes with z from the prior."""
+        return 0 if self.oracle_context else self.n_prior_episodes
+
     def _setup_model(self) -> None:
         self._check_policy(PEARLPolicy)
         self._take_tasks(with_context=self.oracle_context)
@@ -181,6 +190,10 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
             if asked != len(self.scaler.shift):
                 warnings.warn(f"latent_dim={asked} is not used: z is the oracle context, {len(self.scaler.shift)} numbers")
             self.policy_kwargs = {**self.policy_kwargs, "use_encoder": False, "latent_dim": len(self.scaler.shift)}
+        elif not self.policy_kwargs.get("use_encoder", True):
+            raise ValueError(
+                "use_encoder=False is not to be given: oracle_context=True puts the task's parameters in z's place"
+            )
         n_tasks, n_at_once = len(self.train_tasks), self.n_prior_steps + self.n_posterior_steps
         if self.buffer_size < 2 * n_tasks * n_at_once:
             raise ValueError(
@@ -382,12 +395,13 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
 
         :param env: An environment, or a vectorized one with a task in each. Set tasks by
             ``reset(options={"task": ...})``, ``reset_to_tasks`` for vectorized ones.
-        :param n_episodes: Episodes in each environment; 0: back to the prior.
+        :param n_episodes: Episodes in each environment; 0: back to the prior (with ``oracle_context``, to the tasks' own).
         :param n_prior_episodes: Episodes before the first inference.
         :param deterministic: The actor's mode instead of samples.
-        :return: Returns and lengths of the episodes, ``(n_envs, n_episodes)`` each
+        :return: Returns, lengths and successes of the episodes, ``(n_envs, n_episodes)`` each
         """
         n_prior_episodes = self.n_prior_episodes if n_prior_episodes is None else n_prior_episodes
+        refuse_less(0, n_episodes=n_episodes, n_prior_episodes=n_prior_episodes)
         return adapt(self, env, n_episodes, n_prior_episodes, deterministic)
 
     def adaptation_curve(self, env: VecEnv, n_points: int, deterministic: bool) -> AdaptationCurve:
