@@ -31,7 +31,7 @@ from benchmarks import (
 from benchmarks.images import IMAGES, save_all
 from sb3_hyper.common.files import replacing
 from sb3_hyper.experiments import study_plots
-from sb3_hyper.experiments.report import variant_settings
+from sb3_hyper.experiments.report import evaluation_size, variant_settings
 from sb3_hyper.experiments.results import results_of
 from sb3_hyper.experiments.studies import Study
 from sb3_hyper.experiments.study_files import load_study
@@ -74,7 +74,7 @@ def settings(study: Study) -> str:
     seeds = {place: {len(runs.finished(name, place)) for name in study.variants} - {0} for place in study.environments}
     places = ", ".join(f"{place} ({count(numbers, 'seed')})" for place, numbers in seeds.items() if numbers)
     lines = [
-        f"{study.steps:,} steps, an evaluation of {count({study.eval_episodes}, 'episode')} every {study.eval_freq:,}. "
+        f"{study.steps:,} steps, an evaluation of {evaluation_size(study)} every {study.eval_freq:,}. "
         f"Finished so far: {places}, of the variants below.",
         "",
         "| variant | settings (of those after the first: what differs from it) |",

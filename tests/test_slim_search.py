@@ -9,6 +9,7 @@ from sb3_hyper.experiments.report import variant_settings
 from sb3_hyper.experiments.results import RunResult
 from sb3_hyper.experiments.study_files import load_study
 from sb3_hyper.experiments.study_runs import StudyRuns
+from sb3_hyper.experiments.table import MINUS
 
 STUDY = load_study("slim-search")
 N_EVALUATIONS = STUDY.steps // STUDY.eval_freq
@@ -74,6 +75,18 @@ def test_effects_by_hand():
     }
 
 
+def test_effects_without_the_variant_that_was_chosen():
+    runs = [make_run(name, 0, [100] * N_EVALUATIONS) for name in ("slim", "dynamic_layer_norm", "bounded")]
+    runs += [make_run("no_gain", 0, [400] * N_EVALUATIONS)]
+    found = table_of(runs, slim_search.effects)
+    # 0 and -300, and 0 alone
+    assert found["LayerNorm on the dynamic hidden layer",][-2] == f"{MINUS}150 (1.00)"
+    assert found["LayerNorm on the dynamic hidden layer, fewer pairs",][-2] == "0 (1.00)"
+    assert found["no gains, fewer pairs",][-2] == "0 (1.00)"
+    # two changes have probabilities that count, in two columns each
+    assert "Of the other 4 probabilities" in slim_search.effects(StudyRuns(STUDY, runs)).caption
+
+
 def test_steadiness_by_hand(tmp_path, monkeypatch):
     monkeypatch.setattr(final_values, "RESULTS", tmp_path)
     numbers = dict.fromkeys(("step", "value_of_random_actions", "parameter_gradient", "return"), "1")
@@ -87,6 +100,8 @@ def test_steadiness_by_hand(tmp_path, monkeypatch):
         make_run("slim", 0, [0] * 2 + [1000] * 8, spread=50),  # alike is something else
         make_run("bounded", 0, [0] * 2 + [200] * 8),
     ]
+    found = table_of([*runs, make_run("low_rank", 0, [0] * 2 + [200] * 8)], slim_search.steadiness)
+    assert found["without LayerNorm", "all of them"][0] == "4"
     found = table_of(runs, slim_search.steadiness)
     label = STUDY.variants["no_gain"].label
     # falls: three evaluations of sixteen, two runs; final scores 780 and 300; moving 450 and 300
@@ -94,6 +109,7 @@ def test_steadiness_by_hand(tmp_path, monkeypatch):
     assert found["without LayerNorm", STUDY.variants["slim"].label][1:3] == ("0 (0 of 8)", "0 of 8")
     assert found["without LayerNorm", "all of them"][:2] == ("3", "2 (3 of 24)")
     assert found["with LayerNorm", STUDY.variants["bounded"].label][-1] == "0 of 0"
+    assert found["without LayerNorm", "those with a counterpart"] == found["without LayerNorm", "all of them"]
 
 
 def test_values_without_bounds_have_run_away_and_missing_ones_are_not_known(tmp_path, monkeypatch):

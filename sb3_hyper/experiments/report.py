@@ -18,11 +18,12 @@ from matplotlib.figure import Figure
 from sb3_hyper.common.figures import INK
 from sb3_hyper.common.files import replacing
 from sb3_hyper.experiments import study_plots
+from sb3_hyper.experiments.algorithms import META_ALGORITHMS
 from sb3_hyper.experiments.normalisation import RANDOM_RETURNS
 from sb3_hyper.experiments.results import RunResult
 from sb3_hyper.experiments.statistics import COVERAGE
 from sb3_hyper.experiments.studies import Study
-from sb3_hyper.experiments.study_runs import StudyRuns
+from sb3_hyper.experiments.study_runs import StudyRuns, count
 from sb3_hyper.experiments.study_tables import study_tables
 from sb3_hyper.experiments.table import Table
 
@@ -70,6 +71,7 @@ def make_report(
         n_finished=len(runs.finished()),
         n_unfinished=len(runs.all()) - len(runs.finished()),
         failed=failed,
+        evaluation=evaluation_size(study),
         tables=tables,
         pictures=list(_pictures(runs)),
         coverage=", ".join(f"{rate:.0%} from {n} seeds" for n, rate in COVERAGE.items()).replace("%", "\u202f%"),
@@ -78,6 +80,16 @@ def make_report(
     )
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def evaluation_size(study: Study) -> str:
+    """
+    :param study: A study.
+    :return: What an evaluation consists of, e.g. "10 episodes"; of meta-learners, the points of their curve.
+    """
+    if any(variant.algo in META_ALGORITHMS for variant in study.variants.values()):
+        return count([study.eval_episodes], "point") + " of adaptation in each task"
+    return count([study.eval_episodes], "episode")
 
 
 def inline_svg(figure: Figure, prefix: str) -> Markup:

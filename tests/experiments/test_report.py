@@ -3,7 +3,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from sb3_hyper.experiments.report import make_report
+from sb3_hyper.experiments.report import evaluation_size, make_report
+from sb3_hyper.experiments.study_files import load_study
 from sb3_hyper.experiments.study_runs import StudyRuns
 from sb3_hyper.experiments.study_tables import study_tables
 from sb3_hyper.experiments.table import TIMES
@@ -190,3 +191,9 @@ def test_tables_agree_whatever_they_are_written_in(report):
     assert "| Base | 3 | 1.00 [0.93, 1.07] | 1.00 [0.93, 1.07] | 0.90 [0.83, 0.97] | 0.95 [0.83, 0.97] | - |" in markdown
     assert r"& 0.90 {[}0.83, 0.97{]} & 0.95 {[}0.83, 0.97{]} & - \\" in latex
     assert markdown.count("**Scores.**") == latex.count(r"\caption{Scores.") == 1
+
+
+def test_an_evaluation_of_a_meta_learner_has_points_and_not_episodes():
+    assert evaluation_size(make_study()) == "2 episodes"
+    assert evaluation_size(load_study("maml-small")) == "2 points of adaptation in each task"
+    assert evaluation_size(load_study("pearl-small")) == "3 points of adaptation in each task"
