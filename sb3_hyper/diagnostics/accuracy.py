@@ -26,7 +26,7 @@ THRESHOLDS = (0.25, 0.75)  # of learnable states in Fig. 3
 @dataclass(frozen=True)
 class Accuracy:
     """
-    One measurement. Where a cosine is not a number, one of its gradients is zero.
+    One measurement. Where a cosine is not a number, one of its gradients is zero, or not finite.
 
     :param cosine: Of the critic's action gradient with the one fitted to returns, ``(n_states,)``
     :param self_cosine: Of the critic's action gradient with the one fitted to the critic's own values (the self-test of
@@ -112,6 +112,7 @@ def measure_bias(
         bootstrap=agent.time_out_values,
         reward_scale=agent.reward_scale,
         rng=rng,
+        handle_timeout_termination=agent.handle_timeout_termination,
     )
     return Bias(
         value=agent.values(observations, actions)[0] / agent.reward_scale,
@@ -138,9 +139,10 @@ def measure_accuracy(
 
     States are drawn from the policy's own rollouts. In each the policy's action and perturbed ones are taken for
     ``action_repeat`` steps, and the policy is followed to the end of the episode; where time runs out, the target critics'
-    smallest value stands for the rest. One branch more per state follows the policy from the start: its return is what the
-    critic's value should be. (SAC's and TQC's values hold the entropy bonus too, returns do not; and they are values of the
-    policy that draws its actions, which ``agent.deterministic=False`` follows.)
+    smallest value stands for the rest, unless the replay buffer takes time-outs for ends. One branch more per state follows
+    the policy from the start: its return is what the critic's value should be. (SAC's and TQC's values hold the entropy bonus
+    too, returns do not; and they are values of the policy that draws its actions, which ``agent.deterministic=False``
+    follows.)
 
     :param agent: The model.
     :param branches: ``n_states * (n_actions + 1)`` branches of the environment.
@@ -185,6 +187,7 @@ def measure_accuracy(
         agent.time_out_values,
         scale,
         rng,
+        agent.handle_timeout_termination,
     )
     returns, rounding = (values.reshape(n_states, n_actions + 1) for values in (result.returns, result.rounding))
     rows = take(observations, np.repeat(np.arange(n_states), n_actions))

@@ -54,6 +54,11 @@ class Agent:
             return 1.0
         return float(1 / np.sqrt(normalization.ret_rms.var + normalization.epsilon))
 
+    @property
+    def handle_timeout_termination(self) -> bool:
+        """Whether values go on where time runs out; False: the replay buffer takes that for the end of an episode."""
+        return getattr(self.model.replay_buffer, "handle_timeout_termination", True)
+
     def _tensor(self, observations: Observations) -> Any:
         if self._normalization is not None:
             observations = self._normalization.normalize_obs(observations)
@@ -128,19 +133,21 @@ class Agent:
         """
         :param n: How many.
         :param rng: Random generator.
-        :return: Observations drawn from the replay buffer, as the environment gave them.
+        :return: Observations drawn from the replay buffer, as the environment gave them (images as the policy reads them,
+            channels first).
         :raises ValueError: If there are none yet.
         """
         buffer = self.model.replay_buffer
         if buffer is None or buffer.size() == 0:
             raise ValueError("The replay buffer is empty")
         stored: Any = buffer.observations
+        space: Any = self.model.observation_space
         rows, columns = rng.integers(buffer.size(), size=n), rng.integers(buffer.n_envs, size=n)
+        # buffers keep the number of a Discrete space as an array of one
         if isinstance(stored, dict):
-            return [
-                {key: values[row, column] for key, values in stored.items()} for row, column in zip(rows, columns, strict=True)
-            ]
-        return list(stored[rows, columns])
+            drawn = {key: values[rows, columns].reshape(n, *space[key].shape) for key, values in stored.items()}
+            return [{key: values[index] for key, values in drawn.items()} for index in range(n)]
+        return list(stored[rows, columns].reshape(n, *space.shape))
 
     def time_out_values(self, observations: Observations) -> np.ndarray:
         """

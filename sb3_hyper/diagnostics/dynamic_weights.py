@@ -38,12 +38,13 @@ class DynamicWeightsCallback(MeasuringCallback):
     policy, critic or actor. Of a critic without hypernetwork, its own weights, to draw beside: those of the first Q-network,
     under the name ``critic.q_network``.
 
-    Logged under ``weights.NETWORK.LAYER/``: for each layer the standard deviation of the weights over everything, that part of
-    it that the meta variable makes, the largest weight, and the total-variation distance to the weights that PyTorch gives an
-    ordinary network at first. That network reads all the features (and a critic's the action) into layers as wide as the
-    dynamic network's: for a critic with the paper's hypernetwork it is MLP-Small.
+    Logged under ``weights.NETWORK.LAYER/``: for each layer the standard deviation of the weights over everything (``std``),
+    the mean over the weights of the standard deviation over states (``std_of_meta``), the largest weight, and the
+    total-variation distance to the weights that PyTorch gives an ordinary network at first. That network reads all the
+    features (and a critic's the action) into layers as wide as the dynamic network's: for a critic with the paper's
+    hypernetwork it is MLP-Small. Where a weight is not finite all of these are not a number.
 
-    Histograms, with their bins, are kept in ``dynamic_weights.npz``.
+    Histograms of the finite weights, with their bins, are kept in ``dynamic_weights.npz``.
 
     The first measurement is made when learning starts: of untrained networks, for the states of random actions.
 
@@ -111,6 +112,7 @@ class DynamicWeightsCallback(MeasuringCallback):
             layers += [(f"{ORDINARY}.{index}", weights, n_inputs(layer), 1) for index, (weights, layer) in enumerate(pairs)]
         for key, weights, size, n_sets in layers:
             bound = initial_bound(size)
+            weights = np.where(np.isfinite(weights), weights, np.nan)
             bins = common_bins([weights, np.array([-bound, bound])], self.n_bins)
             numbers = {
                 "std": float(weights.std()),

@@ -9,14 +9,17 @@ from typing import NamedTuple
 import numpy as np
 
 EPSILON = float(np.finfo(np.float64).eps)
-RELATIVE_CUTOFF = 1e-10  # singular values below this part of the largest one count as zero
+# Singular values below this part of the largest one, or of the largest action, count as zero: some roundings of float32, which
+# actions are. The policy's own may be tanh(8.5) where all others are clipped to 1, which is 1.2e-7 more.
+RELATIVE_CUTOFF = 1e-6
 
 
 class GradientFit(NamedTuple):
     """
     Local linear fits.
 
-    :param gradients: ``(n_states, action_dim)``, zero in directions in which the actions do not vary
+    :param gradients: ``(n_states, action_dim)``, zero in directions in which the actions do not vary; not a number where an
+        action or a return is not finite
     :param ranks: In how many directions the actions of each state vary, ``(n_states,)``
     """
 
@@ -46,6 +49,8 @@ def fit_gradients(actions: np.ndarray, returns: np.ndarray, rounding: np.ndarray
             "actions (n_states, n_actions, action_dim) and returns (n_states, n_actions) are expected, "
             f"got {actions.shape} and {returns.shape}"
         )
+    finite = np.isfinite(actions).all(axis=(1, 2)) & np.isfinite(returns).all(axis=1)
+    actions = np.where(finite[:, None, None], actions, 0.0)  # the decomposition fails on others
     centred = actions - actions.mean(axis=1, keepdims=True)
     differences = _differences(returns, rounding)
     left, singular, right = np.linalg.svd(centred, full_matrices=False)
@@ -54,7 +59,8 @@ def fit_gradients(actions: np.ndarray, returns: np.ndarray, rounding: np.ndarray
     kept = singular > RELATIVE_CUTOFF * scale
     inverse = np.divide(1, singular, out=np.zeros_like(singular), where=kept)
     projected = np.einsum("snk,sn->sk", left, differences) * inverse
-    return GradientFit(np.einsum("ska,sk->sa", right, projected), kept.sum(axis=1))
+    gradients = np.einsum("ska,sk->sa", right, projected)
+    return GradientFit(np.where(finite[:, None], gradients, np.nan), kept.sum(axis=1))
 
 
 def cosine_similarity(gradients: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -63,7 +69,7 @@ def cosine_similarity(gradients: np.ndarray, others: np.ndarray) -> np.ndarray:
 
     :param gradients: ``(n_states, action_dim)``
     :param others: ``(n_states, action_dim)``
-    :return: ``(n_states,)``; not a number where a gradient is zero, and has no direction.
+    :return: ``(n_states,)``; not a number where a gradient is zero, or not finite, and has no direction.
     """
     gradients, others = np.asarray(gradients, dtype=np.float64), np.asarray(others, dtype=np.float64)
     return np.clip((_unit(gradients) * _unit(others)).sum(axis=-1), -1, 1)
@@ -86,14 +92,15 @@ def value_correlation(
     :param returns: The returns, ``(n_states, n_actions)``
     :param values_rounding: The size of a rounding error of the values, see :func:`fit_gradients`.
     :param rounding: That of the returns.
-    :return: ``(n_states,)``; not a number where either of them does not depend on the action.
+    :return: ``(n_states,)``; not a number where either of them does not depend on the action, or is not finite.
     """
     values, returns = np.asarray(values, dtype=np.float64), np.asarray(returns, dtype=np.float64)
     return cosine_similarity(_differences(values, values_rounding), _differences(returns, rounding))
 
 
 def _differences(returns: np.ndarray, rounding: np.ndarray | float) -> np.ndarray:
-    """What each return is above its state's mean; zero where they differ by rounding only."""
+    """What each return is above its state's mean: zero where they differ by rounding only, NaN where one is not finite."""
+    returns = np.where(np.isfinite(returns).all(axis=1, keepdims=True), returns, np.nan)
     differences = returns - returns.mean(axis=1, keepdims=True)
     # a mean of n equal numbers is off by up to n roundings
     error = returns.shape[1] * (EPSILON * np.abs(returns) + rounding).max(axis=1, initial=0)

@@ -117,7 +117,8 @@ def weight_histograms(runs: Runs, network: str = "critic.q_network", measurement
             for index, one in enumerate(records):
                 bins, counts = (one[f"{network}.{layer}.{part}"][measurement] for part in ("bins", "counts"))
                 name = _label(label, records) if index == 0 and layer == 0 else None
-                axes.stairs(counts / counts.sum() / np.diff(bins), bins, **style, label=name)
+                total = max(counts.sum(), 1)  # none where no weight is finite
+                axes.stairs(counts / total / np.diff(bins), bins, **style, label=name)
         finish(axes, "Weight", "Density" if layer == 0 else "", f"Layer {layer + 1}")
     _legend(figure, panels[0])
     return figure

@@ -83,6 +83,7 @@ def monte_carlo_returns(
     bootstrap: Values | None = None,
     reward_scale: float = 1.0,
     rng: np.random.Generator | None = None,
+    handle_timeout_termination: bool = True,
 ) -> Returns:
     """
     Take an action in a state, follow the policy, and sum the discounted rewards to the end of the episode, or to the horizon.
@@ -99,6 +100,8 @@ def monte_carlo_returns(
     :param reward_scale: What rewards are multiplied with, to be in the units of ``bootstrap``.
     :param rng: Gives every branch random numbers of its own, which matters in stochastic environments. None: branches of one
         state meet the same random numbers, those that the state was left with.
+    :param handle_timeout_termination: As in SB3's replay buffers. False: nothing follows where the episode's time ran out, as
+        little as in terminal states.
     :return: The returns.
     """
     seeds = None if rng is None else [int(seed) for seed in rng.integers(2**63, size=branches.n)]
@@ -121,8 +124,8 @@ def monte_carlo_returns(
         terminated |= active & step.terminated
         active &= ~(step.terminated | step.truncated)
         index += 1
-    if bootstrap is not None and not terminated.all():
-        alive = ~terminated
+    alive = ~terminated if handle_timeout_termination else active  # what the horizon cut off is active still
+    if bootstrap is not None and alive.any():
         values = bootstrap(take(stack(observations), alive))
         rest = gamma ** n_steps[alive] * values
         returns[alive] += rest

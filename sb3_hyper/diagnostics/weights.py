@@ -38,10 +38,11 @@ def common_bins(samples: Sequence[np.ndarray], n_bins: int = 200) -> np.ndarray:
     """
     :param samples: Samples of several distributions.
     :param n_bins: Number of bins.
-    :return: Edges of bins of equal width that cover all of them, ``(n_bins + 1,)``
+    :return: Edges of bins of equal width that cover all of them that are finite, ``(n_bins + 1,)``
     """
-    low, high = min(float(values.min()) for values in samples), max(float(values.max()) for values in samples)
-    return np.histogram_bin_edges([low, high], n_bins)
+    finite = [values[np.isfinite(values)] for values in samples]
+    ends = [float(end) for values in finite if len(values) for end in (values.min(), values.max())]
+    return np.histogram_bin_edges(ends, n_bins)
 
 
 def total_variation(one: np.ndarray, other: np.ndarray, bins: np.ndarray) -> float:
@@ -69,8 +70,10 @@ def total_variation_of_histograms(
     :param one: Counts, ``(n,)``, and edges of bins, ``(n + 1,)``
     :param other: Counts and edges of bins, as many or not.
     :param n_bins: Number of common bins.
-    :return: The distance.
+    :return: The distance; not a number where a histogram is empty.
     """
+    if not (one[0].any() and other[0].any()):
+        return float("nan")
     bins = common_bins([one[1], other[1]], n_bins)
     p, q = (np.diff(np.interp(bins, edges, np.cumsum([0, *counts]))) / counts.sum() for counts, edges in (one, other))
     return float(np.abs(p - q).sum() / 2)
@@ -85,8 +88,10 @@ def distance_to_initial(weights: np.ndarray, n_inputs: int, bins: np.ndarray) ->
     :param weights: Samples.
     :param n_inputs: Inputs of the linear layer.
     :param bins: Edges of bins that cover both.
-    :return: The distance, as in :func:`total_variation`.
+    :return: The distance, as in :func:`total_variation`; not a number where a weight is not finite.
     """
+    if not np.isfinite(weights).all():
+        return float("nan")
     bound = initial_bound(n_inputs)
     p = np.histogram(weights, bins)[0] / len(weights)
     q = np.diff(np.clip(bins, -bound, bound)) / (2 * bound)

@@ -33,6 +33,7 @@ BASELINE_CRITICS: dict[str, EnsembleFactory] = {
     "q_d2rl": lambda state_dim, action_dim, spec, *sizes: D2RLQ(state_dim, action_dim, 256, *sizes),
     "layernorm_mlp": layernorm_mlp_like,
 }
+SPEC_CRITICS = (*HYPER_CRITICS, "resnet_features", "layernorm_mlp")  # the others have one size
 CRITICS: list[str] = [*HYPER_CRITICS, "mlp", *BASELINE_CRITICS]  # what is accepted by name
 REGISTERED: dict[str, QNetworkFactory] = {}
 
@@ -131,3 +132,11 @@ def is_hyper(critic: str | QNetworkFactory) -> bool:
     :return: Whether its weights are generated.
     """
     return isinstance(critic, str) and critic in HYPER_CRITICS
+
+
+def reads_spec(critic: str | QNetworkFactory) -> bool:
+    """
+    :param critic: A critic's name or factory.
+    :return: Whether its network is what the preset and the changes to it say.
+    """
+    return isinstance(critic, str) and critic in SPEC_CRITICS

@@ -53,6 +53,17 @@ class FreezingCritic(BaseModel):
     share_features_extractor: bool
     n_critics: int
 
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError as error:
+            if name != "quantiles_total":
+                raise
+            raise AttributeError(
+                f"{type(self).__name__} has no quantiles, which TQC asks for: HyperTQCPolicy, HyperTQCCnnPolicy and "
+                "HyperTQCMultiInputPolicy have critics with them"
+            ) from error
+
     def frozen_in_actor_step(self, actions: th.Tensor) -> AbstractContextManager[None]:
         """
         Freeze the critic while the actor is improved.

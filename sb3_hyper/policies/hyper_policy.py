@@ -17,9 +17,18 @@ from sb3_hyper.networks.baselines import xavier_
 from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_spec
 from sb3_hyper.policies.actors import ACTORS, HyperActor, context_columns
 from sb3_hyper.policies.cpu_cost import warn_if_slow
-from sb3_hyper.policies.critic_names import QNetworkFactory, check_critic, is_hyper, q_network_maker
+from sb3_hyper.policies.critic_names import (
+    SPEC_CRITICS,
+    QNetworkFactory,
+    check_critic,
+    is_hyper,
+    q_network_maker,
+    reads_spec,
+)
 from sb3_hyper.policies.critics import EnsembleCritic, FreezingCritic, MlpCritic, QNetworkCritic
 from sb3_hyper.policies.optimizers import changes, fix_learning_rate, fused_where_possible
+
+NET_ARCH = [256, 256]  # the paper's hidden layers
 
 
 class HyperCriticMixin(BasePolicy):
@@ -101,8 +110,6 @@ class HyperCriticMixin(BasePolicy):
         )
         hint = fits if "use_sde" in kwargs else ""  # an algorithm gives it that wants another policy
         refuse_unknown(type(self), kwargs, hint)
-        if actor == "mlp" and actor_network_kwargs is not None:
-            warnings.warn('actor_network_kwargs is for actor="hyper"', stacklevel=2)
         if actor not in ACTORS:
             raise ValueError(f"Unknown actor {actor!r}. Accepted: {', '.join(map(repr, ACTORS))}.")
         if actor == "hyper" and context_keys is None and context_slice is None:
@@ -118,8 +125,6 @@ class HyperCriticMixin(BasePolicy):
         n_critics = kwargs.get("n_critics", 2)
         if isinstance(n_critics, bool) or not isinstance(n_critics, Integral) or n_critics < 1:
             raise ValueError(f"n_critics must be a whole number of at least 1, got {n_critics!r}")
-        for message in _unused(critic, actor, net_arch, network_kwargs, kwargs.get("activation_fn", th.nn.ReLU)):
-            warnings.warn(message, stacklevel=2)
         # plain values only before nn.Module.__init__, which the parent calls; it ends with _build()
         self.critic_name = critic
         self.critic_init = critic_init
@@ -131,7 +136,10 @@ class HyperCriticMixin(BasePolicy):
         self._rate_of_preset = critic_learning_rate == "auto"
         self.critic_learning_rate = _resolve_learning_rate(critic_learning_rate, critic, self.network_spec)
         self._cost_was_checked = False
-        net_arch = [256, 256] if net_arch is None else net_arch
+        net_arch = list(NET_ARCH) if net_arch is None else net_arch
+        activation_fn = kwargs.get("activation_fn", th.nn.ReLU)
+        for message in _unused(critic, actor, net_arch, network_kwargs, actor_network_kwargs, activation_fn):
+            warnings.warn(message, stacklevel=2)
         super().__init__(observation_space, action_space, lr_schedule, net_arch, *args, **kwargs)
 
     def _build(self, lr_schedule: Schedule) -> None:
@@ -218,10 +226,13 @@ class HyperCriticMixin(BasePolicy):
         :return: The actor.
         """
         if self.actor_name == "mlp":
-            return super().make_actor(features_extractor)  # type: ignore[misc]
-        assert self.context is not None
-        actor_kwargs = self._update_features_extractor(self.actor_kwargs, features_extractor)
-        return self.hyper_actor_class(self.context, self.actor_spec, **actor_kwargs).to(self.device)
+            actor = super().make_actor(features_extractor)  # type: ignore[misc]
+        else:
+            assert self.context is not None
+            actor_kwargs = self._update_features_extractor(self.actor_kwargs, features_extractor)
+            actor = self.hyper_actor_class(self.context, self.actor_spec, **actor_kwargs).to(self.device)
+        actor.set_bn_training_mode = _set_bn_training_mode
+        return actor
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {
@@ -253,19 +264,41 @@ class HyperCriticMixin(BasePolicy):
                 warn_if_slow(self.critic, is_hyper(self.critic_name))
 
 
+def _set_bn_training_mode(mode: bool) -> None:
+    """What CrossQ asks of its actor."""
+    raise AttributeError(
+        "Hyper policies have no batch normalisation, which CrossQ asks for: they are for TD3, DDPG, SAC and TQC"
+    )
+
+
 def _unused(
     critic: str | QNetworkFactory,
     actor: str,
-    net_arch: list[int] | dict[str, list[int]] | None,
+    net_arch: list[int] | dict[str, list[int]],
     network_kwargs: Mapping[str, Any] | None,
+    actor_network_kwargs: Mapping[str, Any] | None,
     activation_fn: type[th.nn.Module],
 ) -> Iterator[str]:
     """What was given and has no effect, in sentences."""
-    if critic == actor == "mlp" and network_kwargs is not None:
-        yield 'network_kwargs is for hypernetworks and critics that are measured by them, not for "mlp"'
-    if critic != "mlp" and isinstance(net_arch, dict) and net_arch.get("qf", net_arch.get("pi")) != net_arch.get("pi"):
-        yield f'net_arch["qf"] is for critic="mlp", and not used by {critic!r}: a list is the actor\'s'
+    if actor == "mlp" and actor_network_kwargs is not None:
+        yield 'actor_network_kwargs is for actor="hyper"'
+    changed = set(network_kwargs or ())
+    if "critic_learning_rate" in changed and not is_hyper(critic):
+        yield (
+            f"critic_learning_rate in network_kwargs is for hypernetworks, and not used by {critic!r}: "
+            "policy_kwargs=dict(critic_learning_rate=...) is for all critics"
+        )
+    actor_reads = actor == "hyper" and actor_network_kwargs is None
+    if changed - {"critic_learning_rate"} and not reads_spec(critic) and not actor_reads:
+        yield (
+            f'network_kwargs is for the critics {", ".join(map(repr, SPEC_CRITICS))}, and for actor="hyper" without '
+            f"actor_network_kwargs: it is not used by {critic!r}"
+        )
     others = [f"{role}={name!r}" for role, name in (("critic", critic), ("actor", actor)) if name != "mlp"]
+    if len(others) == 2 and net_arch != NET_ARCH:
+        yield f'net_arch is for "mlp", and not used by {" and ".join(others)}'
+    elif critic != "mlp" and isinstance(net_arch, dict) and net_arch.get("qf", net_arch.get("pi")) != net_arch.get("pi"):
+        yield f'net_arch["qf"] is for critic="mlp", and not used by {critic!r}: a list is the actor\'s'
     if activation_fn is not th.nn.ReLU and others:
         yield f'activation_fn is for "mlp", and not used by {" and ".join(others)}'
 

@@ -174,6 +174,40 @@ def test_returns_are_those_of_the_policy_in_units_of_the_rewards(variance, monke
             assert value == pytest.approx(own / scale, abs=1e-5)
 
 
+class Paid(gym.Env):
+    """A reward of one in each of eight steps."""
+
+    spec = gym.envs.registration.EnvSpec("Paid-v0", "none", max_episode_steps=8)
+    observation_space = action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        return np.zeros(1, np.float32), 1.0, False, self.t >= 8, {}
+
+
+@pytest.mark.parametrize("optimize_memory_usage", [True, False])  # which SB3 has only where time-outs are ends
+def test_nothing_follows_a_time_out_where_training_takes_it_for_an_end(optimize_memory_usage):
+    kwargs = {"replay_buffer_kwargs": {"handle_timeout_termination": False}, "optimize_memory_usage": optimize_memory_usage}
+    agent = Agent(TD3("MlpPolicy", Paid(), gamma=0.9, seed=0, **kwargs))
+    with th.no_grad():
+        for network in (agent.policy.critic_target.qf0, agent.policy.critic_target.qf1):
+            network[-1].weight.zero_()
+            network[-1].bias.fill_(100.0)
+    of_steps = (1 - 0.9 ** np.arange(1, 9)) / (1 - 0.9)  # the returns of one to eight steps
+    for horizon, expected in ((None, of_steps), (3, [*of_steps[:3], of_steps[2] + 0.9**3 * 100])):
+        bias = measure_bias(agent, LocalBranches(Paid, 30), np.random.default_rng(0), 8, 30, horizon)
+        accuracy = measure_accuracy(agent, LocalBranches(Paid, 150), np.random.default_rng(0), 8, 30, 4, horizon=horizon)
+        for returns in (bias.policy_return, accuracy.policy_return):
+            distances = np.abs(returns[:, None] - np.array(expected))
+            assert (distances.min(axis=1) < 1e-4).all()
+            assert set(distances.argmin(axis=1)) == set(range(len(expected)))
+
+
 def test_the_first_action_of_a_state_is_the_policys(monkeypatch):
     fitted = []
     monkeypatch.setattr(accuracy_module, "fit_gradients", lambda *args: fitted.append(args[0]) or fit_gradients(*args))

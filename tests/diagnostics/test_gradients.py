@@ -76,6 +76,34 @@ def test_rounding_is_no_variation():
     assert not fit.gradients.any()
 
 
+def test_the_rounding_of_actions_is_no_variation(rng):
+    """The policy's action is the float32 that comes before one, the others are clipped to one."""
+    actions = np.ones((1, 15, 2), np.float32)
+    actions[0, 0, 1] = np.tanh(np.float32(8.5))
+    assert 0 < 1 - actions[0, 0, 1] < 2e-7
+    actions[0, 1:, 0] = rng.normal(0, 0.3, 14)
+    returns = actions[..., 0] + rng.normal(0, 0.05, (1, 15))
+    fit = fit_gradients(actions, returns)
+    assert fit.ranks.tolist() == [1]
+    np.testing.assert_allclose(fit.gradients, [[1, 0]], atol=0.2)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_has_no_gradient_and_leaves_other_states_theirs(rng, value):
+    actions, returns = rng.normal(size=(4, 15, 3)), rng.normal(size=(4, 15))
+    expected = fit_gradients(actions, returns)
+    floor = noise_floor(actions, returns)
+    actions[1, 3, 0] = returns[2, 4] = value
+    fit = fit_gradients(actions, returns)
+    assert fit.ranks.tolist() == [3, 0, 0, 3]
+    assert np.isnan(fit.gradients[1:3]).all()
+    np.testing.assert_array_equal(fit.gradients[[0, 3]], expected.gradients[[0, 3]])
+    for cosines in (cosine_similarity(fit.gradients, expected.gradients), noise_floor(actions, returns)):
+        assert np.isnan(cosines).tolist() == [False, True, True, False]
+    np.testing.assert_array_equal(noise_floor(actions, returns)[[0, 3]], floor[[0, 3]])
+    assert np.isnan(value_correlation(returns, returns)).tolist() == [False, False, True, False]
+
+
 def test_fewer_samples_than_directions_give_the_smallest_gradient(rng):
     actions = rng.normal(size=(1, 3, 6))
     returns = rng.normal(size=(1, 3))

@@ -79,6 +79,39 @@ def test_returns_equal_those_of_one_environment_at_a_time(env_class, repeat, hor
         assert result.terminated.any()  # and thus the bootstrap left out
 
 
+@pytest.mark.parametrize("handle_timeout_termination", [True, False])
+def test_time_outs_may_be_ends_and_the_horizon_is_none(handle_timeout_termination):
+    env, snapshots = Corridor(max_steps=4), []
+    for steps in range(4):
+        observation, _ = env.reset(seed=0)
+        for _ in range(steps):
+            observation, *_ = env.step(np.zeros(1))
+        snapshots.append(take_snapshot(env, observation))
+    branches, actions = LocalBranches(lambda: Corridor(max_steps=4), 5), np.array([[0.0]] * 4 + [[2.0]])
+    result = monte_carlo_returns(
+        branches,
+        snapshots,
+        np.array([0, 1, 2, 3, 0]),
+        actions,
+        lambda o: np.zeros((len(o), 1)),
+        GAMMA,
+        horizon=2,
+        bootstrap=lambda o: np.full(len(o), 100.0),
+        handle_timeout_termination=handle_timeout_termination,
+    )
+    rest = 100.0 if handle_timeout_termination else 0.0  # what follows a time-out
+    expected = [
+        env.x * (1 + GAMMA) + GAMMA**2 * 100,  # cut off by the horizon, two steps before time runs out
+        env.x * (1 + GAMMA) + GAMMA**2 * 100,  # one step before
+        env.x * (1 + GAMMA) + GAMMA**2 * rest,  # by both at once
+        env.x + GAMMA * rest,  # time runs out before
+        env.x + 2,  # ended for good
+    ]
+    np.testing.assert_allclose(result.returns, expected)
+    assert result.terminated.tolist() == [False] * 4 + [True]
+    assert (result.rounding > 0).tolist() == [True, True, *[handle_timeout_termination] * 2, False]
+
+
 def test_returns_without_bootstrap_and_in_other_units():
     env = Corridor()
     snapshot = take_snapshot(env, env.reset(seed=0)[0])

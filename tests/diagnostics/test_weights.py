@@ -54,6 +54,20 @@ def test_bins_cover_everything():
     assert len(common_bins([np.zeros(3)], 4)) == 5
 
 
+def test_bins_cover_what_is_a_number():
+    spoilt = np.array([np.nan, 1.0, np.inf])
+    np.testing.assert_array_equal(common_bins([spoilt, np.array([5.0, -np.inf])], 2), [1, 3, 5])
+    np.testing.assert_array_equal(common_bins([np.full(3, np.nan), np.array([-1.0, 1.0])], 2), [-1, 0, 1])
+    assert np.isfinite(common_bins([np.full(3, np.nan)], 2)).all()
+
+
+def test_what_is_no_number_has_no_distance():
+    bins = np.linspace(-1, 1, 5)
+    assert np.isnan(distance_to_initial(np.array([0.5, np.nan]), 4, bins))
+    nothing, something = (np.zeros(4, int), bins), (np.ones(4, int), bins)
+    assert np.isnan(total_variation_of_histograms(nothing, something))
+
+
 @pytest.mark.parametrize("n_members", [None, 3])
 def test_generated_weights_are_the_raw_ones_of_one_member(n_members):
     net = HyperNetwork(4, 3, 2, SMALL, n_members=n_members)
@@ -80,7 +94,7 @@ def make_model(algorithm, **policy_kwargs):
 def test_training_goes_on_as_if_nothing_had_been_measured(algorithm, critic, tmp_path):
     weights = []
     for callback in (None, DynamicWeightsCallback(eval_freq=20, log_path=tmp_path)):
-        model = make_model(algorithm, critic=critic, actor="hyper", context_slice=(0, 2)).learn(60, callback)
+        model = make_model(algorithm, critic=critic, actor="hyper", context_slice=(0, 2), net_arch=None).learn(60, callback)
         weights.append(model.policy.state_dict())
     assert all(th.equal(one, weights[1][key]) for key, one in weights[0].items())
     records = load_records(tmp_path / "dynamic_weights.npz")
@@ -195,7 +209,7 @@ def test_the_distance_to_initial_weights_has_no_noise_of_its_own():
 
 @pytest.mark.parametrize("critic", ["sa_hyper", "as_hyper", "emb_hyper"])
 def test_the_reference_of_critics_is_mlp_small_and_of_actors_a_network_of_all_features(critic):
-    model = make_model(TD3, critic=critic, actor="hyper", context_slice=(0, 2))
+    model = make_model(TD3, critic=critic, actor="hyper", context_slice=(0, 2), net_arch=None)
     callback = DynamicWeightsCallback(eval_freq=30)
     model.learn(30, callback)
     columns = callback.records.columns()

@@ -14,7 +14,7 @@ ALGORITHMS = [TD3, DDPG, SAC, TQC]
 
 
 def make_model(algorithm, env, policy="HyperPolicy", *, replay_buffer_class=None, **policy_kwargs):
-    policy_kwargs = {"net_arch": [8], "actor": "hyper", **policy_kwargs}
+    policy_kwargs = {"actor": "hyper", **policy_kwargs}
     kwargs = {
         "learning_starts": 20,
         "batch_size": 8,

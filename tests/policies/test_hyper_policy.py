@@ -4,17 +4,32 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
+from sb3_contrib import TQC, CrossQ
 from stable_baselines3 import DDPG, SAC, TD3
 
 from benchmarks.plain import PlainSACPolicy, PlainTD3Policy
 from sb3_hyper import HyperSACPolicy, HyperTD3Policy, HyperTQCPolicy
 from sb3_hyper.networks.spec import resolve_spec
 from sb3_hyper.policies import cpu_cost
+from sb3_hyper.policies.critic_names import CRITICS, q_network_maker, reads_spec
 from tests.networks.test_hypernetwork import port
 
 ALGORITHMS = [TD3, SAC]
 POLICIES = {TD3: HyperTD3Policy, SAC: HyperSACPolicy}
 TINY = {"preset": "slim", "network_kwargs": {"widths": [8], "dynamic_widths": [4]}, "net_arch": [8]}
+
+CONTEXT = {"actor": "hyper", "context_slice": (0, 1)}
+
+
+class Plain(th.nn.Module):
+    """A critic of one's own."""
+
+    def __init__(self, state_dim, action_dim, n_outputs):
+        super().__init__()
+        self.net = th.nn.Bilinear(state_dim, action_dim, n_outputs)
+
+    def forward(self, states, actions):
+        return self.net(states, actions)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -85,12 +100,68 @@ def test_net_arch_is_the_actors(env, algorithm):
             {"critic": "mlp", "actor": "hyper", "context_slice": (0, 1), "activation_fn": th.nn.Tanh},
             "activation_fn is for .* not used by actor='hyper'",
         ),
-        ({"critic": "mlp", "network_kwargs": {"widths": [16]}}, 'network_kwargs is for hypernetworks .* not for "mlp"'),
+        (
+            {"critic": "mlp", "network_kwargs": {"widths": [16]}},
+            "network_kwargs is for the critics 'sa_hyper', .* not used by 'mlp'",
+        ),
+        ({"critic": "mlp_small", "network_kwargs": {"widths": [16]}}, "network_kwargs .* not used by 'mlp_small'"),
+        ({"critic": "mlp_large", "network_kwargs": {"widths": [16]}}, "network_kwargs .* not used by 'mlp_large'"),
+        ({"critic": "resnet35", "network_kwargs": {"widths": [16]}}, "network_kwargs .* not used by 'resnet35'"),
+        ({"critic": "q_d2rl", "network_kwargs": {"widths": [16]}}, "network_kwargs .* not used by 'q_d2rl'"),
+        ({"critic": Plain, "network_kwargs": {"widths": [16]}}, "network_kwargs .* not used by .*Plain"),
+        (
+            {"critic": "mlp", **CONTEXT, "actor_network_kwargs": {"n_blocks": 1}, "network_kwargs": {"n_blocks": 2}},
+            "network_kwargs .* for actor=\"hyper\" without actor_network_kwargs: it is not used by 'mlp'",
+        ),
+        ({"actor_network_kwargs": {"n_blocks": 1}}, 'actor_network_kwargs is for actor="hyper"'),
+        (
+            {"critic": "layernorm_mlp", "network_kwargs": {"critic_learning_rate": 1e-4}},
+            "critic_learning_rate in network_kwargs is for hypernetworks, .* 'layernorm_mlp': policy_kwargs=",
+        ),
+        (
+            {"critic": "mlp", **CONTEXT, "network_kwargs": {"critic_learning_rate": 1e-4}},
+            "critic_learning_rate in network_kwargs is for hypernetworks",
+        ),
+        ({**CONTEXT, "net_arch": [7]}, r"net_arch is for \"mlp\", and not used by critic='sa_hyper' and actor='hyper'"),
+        ({**CONTEXT, "critic": "q_d2rl", "net_arch": {"pi": [7], "qf": [9]}}, "net_arch is for .*='q_d2rl' and actor='hyper'"),
     ],
 )
 def test_what_is_not_used_is_said(env, policy_kwargs, message):
-    with pytest.warns(UserWarning, match=message):
+    with pytest.warns(UserWarning, match=message) as warned:
         TD3("HyperPolicy", env, policy_kwargs=policy_kwargs)
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize(
+    "policy_kwargs",
+    [
+        *(
+            {"critic": critic, "network_kwargs": {"n_blocks": 1}}
+            for critic in ("sa_hyper", "resnet_features", "layernorm_mlp")
+        ),
+        {"critic": "mlp_small", **CONTEXT, "network_kwargs": {"widths": [16]}},  # the actor's
+        {"critic": "mlp_small", "preset": resolve_spec("slim"), "critic_learning_rate": 1e-4, "net_arch": [7]},
+        {"critic": "mlp", **CONTEXT, "net_arch": [7]},  # the critic's
+        {**CONTEXT, "net_arch": [256, 256]},  # the default, which a saved policy gives
+        {**CONTEXT, "actor_network_kwargs": {"n_blocks": 1}, "network_kwargs": {"widths": [16]}},
+    ],
+)
+def test_what_is_used_is_not_warned_of_nor_what_is_loaded(env, policy_kwargs, tmp_path):
+    model = SAC("HyperPolicy", env, policy_kwargs=policy_kwargs)  # warnings are errors
+    for part in (model, model.policy):
+        part.save(tmp_path / "saved")
+        type(part).load(tmp_path / "saved")
+
+
+def test_the_critics_that_read_the_preset_are_those_whose_size_changes_with_it(env):
+    def n_parameters(critic, preset):
+        network = q_network_maker(critic, resolve_spec(preset))(5, 2, 1, 1)
+        return sum(parameter.numel() for parameter in network.parameters())
+
+    for critic in set(CRITICS) - {"mlp"}:
+        assert reads_spec(critic) == (n_parameters(critic, "slim") != n_parameters(critic, "bounded")), critic
+    assert not reads_spec("mlp")
+    assert not reads_spec(Plain)
 
 
 def test_numbers_may_be_numpys(env):
@@ -131,6 +202,25 @@ def test_bad_arguments_get_a_sentence(env, algorithm, policy_kwargs, message):
 def test_the_policy_of_another_algorithm_is_told(env, algorithm, policy, message):
     with pytest.raises((AttributeError, ValueError), match=message):
         algorithm(policy, env)
+
+
+@pytest.mark.parametrize("critic", ["sa_hyper", "mlp"])
+@pytest.mark.parametrize(
+    ("algorithm", "policy", "message"),
+    [
+        (
+            TQC,
+            HyperSACPolicy,
+            "no quantiles, which TQC asks for: HyperTQCPolicy, HyperTQCCnnPolicy and HyperTQCMultiInputPolicy",
+        ),
+        (CrossQ, HyperSACPolicy, "no batch normalisation, which CrossQ asks for"),
+        (CrossQ, HyperTQCPolicy, "no batch normalisation, which CrossQ asks for"),
+    ],
+)
+def test_the_policy_of_another_algorithm_is_told_when_learning_starts(env, algorithm, policy, message, critic):
+    model = algorithm(policy, env, learning_starts=5, batch_size=4, policy_kwargs={"critic": critic, "net_arch": [8]})
+    with pytest.raises(AttributeError, match=message):
+        model.learn(10)
 
 
 def test_policies_without_a_target_actor_say_so_to_who_asks(env):
