@@ -85,11 +85,12 @@ def make_report(
 def evaluation_size(study: Study) -> str:
     """
     :param study: A study.
-    :return: What an evaluation consists of, e.g. "10 episodes"; of meta-learners, the points of their curve.
+    :return: What an evaluation consists of, e.g. "10 episodes".
     """
-    if any(variant.algo in META_ALGORITHMS for variant in study.variants.values()):
-        return count([study.eval_episodes], "point") + " of adaptation in each task"
-    return count([study.eval_episodes], "episode")
+    algorithms = {variant.algo for variant in study.variants.values()}
+    if "maml" in algorithms:  # evaluates its inner steps, however many there are
+        return "adaptation in each task"
+    return count([study.eval_episodes], "episode") + (" in each task" if algorithms & META_ALGORITHMS.keys() else "")
 
 
 def inline_svg(figure: Figure, prefix: str) -> Markup:

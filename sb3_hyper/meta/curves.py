@@ -39,6 +39,17 @@ class AdaptationCurve(NamedTuple):
         return cls(np.zeros(shape), np.zeros(shape), np.full(shape, np.nan))
 
 
+def mean_of_known(values: np.ndarray, axis: int | None = None) -> Any:
+    """
+    :param values: Numbers, some of them perhaps NaN.
+    :param axis: Over which axis; None: over all.
+    :return: Mean of the others, NaN where there are none.
+    """
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0).sum(axis=axis) / known.sum(axis=axis)
+
+
 def success(info: dict[str, Any]) -> float:
     """
     :param info: What an environment said at the end of an episode.

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_hyper.common.arguments import refuse_less
 from sb3_hyper.common.files import replacing, write_csv
 from sb3_hyper.common.random_states import untouched_random_states
-from sb3_hyper.meta.curves import AdaptationCurve, adaptation_curve, do_nothing_returns
+from sb3_hyper.meta.curves import AdaptationCurve, adaptation_curve, do_nothing_returns, mean_of_known
 from sb3_hyper.tasks.interface import SPLITS, Task, TaskSet, check_split
 
 
@@ -27,7 +27,7 @@ class MetaEvalCallback(EvalCallback):
 
     - ``adaptation.npz``: ``timesteps (n,)``, and for each split ``returns_test``, ``lengths_test``
       ``(n, n_tasks, n_episodes)``, ``nothing_test (n_tasks,)``; with ``stochastic=True`` ``returns_test_stochastic`` too;
-      where environments say ``info["is_success"]``, ``successes_test``.
+      where environments say ``info["is_success"]``, ``successes_test`` (NaN for an episode of which they do not).
     - ``adaptation.csv``: its returns, one row per episode.
 
     The logger gets ``eval/test_0``, ``eval/test_1``, ...: the mean return of each episode; ``eval/test_nothing``: that of
@@ -188,8 +188,6 @@ class MetaEvalCallback(EvalCallback):
 
                 curve = adaptation_curve(adapt, self.eval_env, tasks, self.seed)
                 curves |= {f"{kind}_{split}{suffix}": values for kind, values in curve._asdict().items()}
-                if np.isnan(curve.successes).all():
-                    del curves[f"successes_{split}{suffix}"]
         return curves
 
     def _keep(self, curves: dict[str, np.ndarray], main: str) -> None:
@@ -198,25 +196,27 @@ class MetaEvalCallback(EvalCallback):
         if self.n_curves < len(self.evaluations_timesteps) and path.is_file():  # the run was interrupted and goes on
             with np.load(path) as data:
                 before = np.isin(data["timesteps"], self.evaluations_timesteps)
-                self.curves = {name: list(data[name][before]) for name in curves}
+                unknown = {name: np.full((len(before), *curve.shape), np.nan) for name, curve in curves.items()}
+                self.curves = {name: list((data[name] if name in data else unknown[name])[before]) for name in curves}
         for name, curve in curves.items():
             self.curves.setdefault(name, []).append(curve)
         self.evaluations_timesteps.append(self._last_step)
         self.evaluations_results.append(curves[f"returns_{main}"][:, -1].tolist())
         self.evaluations_length.append(curves[f"lengths_{main}"][:, -1].tolist())
-        if f"successes_{main}" in curves:
-            self.evaluations_successes.append(curves[f"successes_{main}"][:, -1].tolist())
+        self.evaluations_successes = [curve[:, -1].tolist() for curve in self.curves[f"successes_{main}"]]
         self.n_curves = len(self.evaluations_timesteps)
         nothing = {f"nothing_{split}": returns for split, returns in self.nothing.items()}
         steps = np.array(self.evaluations_timesteps)
+        kept = {name: np.array(all_) for name, all_ in self.curves.items()}
+        kept = {name: all_ for name, all_ in kept.items() if not (name.startswith("successes") and np.isnan(all_).all())}
         with replacing(path) as temporary:
-            np.savez(temporary, timesteps=steps, **{name: np.array(all_) for name, all_ in self.curves.items()}, **nothing)  # type: ignore[arg-type]
+            np.savez(temporary, timesteps=steps, **kept, **nothing)  # type: ignore[arg-type]
         with replacing(Path(self.log_path).with_suffix(".npz")) as temporary:
             results, lengths = np.array(self.evaluations_results), np.array(self.evaluations_length)
-            successes = {"successes": np.array(self.evaluations_successes)} if self.evaluations_successes else {}
+            is_known = f"successes_{main}" in kept
+            successes = {"successes": np.array(self.evaluations_successes)} if is_known else {}
             np.savez(temporary, timesteps=steps, results=results, ep_lengths=lengths, **successes)  # type: ignore[arg-type]
-        curves = {name: np.array(all_) for name, all_ in self.curves.items()}
-        write_adaptation_csv(path.with_suffix(".csv"), steps, curves, self.deterministic)
+        write_adaptation_csv(path.with_suffix(".csv"), steps, kept, self.deterministic)
 
     def _log(self, curves: dict[str, np.ndarray], main: str) -> None:
         for name, returns in curves.items():
@@ -233,8 +233,8 @@ class MetaEvalCallback(EvalCallback):
         self.logger.record("eval/mean_reward", self.last_mean_reward)
         lengths = curves[f"lengths_{main}"]
         self.logger.record("eval/mean_ep_length", float(lengths[:, -1].mean()))
-        if f"successes_{main}" in curves:
-            rate = float(curves[f"successes_{main}"][:, -1].mean())
+        rate = float(mean_of_known(curves[f"successes_{main}"][:, -1]))
+        if not np.isnan(rate):
             self.logger.record("eval/success_rate", rate)
             if self.verbose >= 1:
                 print(f"Success rate: {100 * rate:.2f}%")

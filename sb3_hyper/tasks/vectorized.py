@@ -56,12 +56,22 @@ def reset_to_tasks(env: VecEnv, tasks: Sequence[Task]) -> VecEnvObs:
         raise ValueError("The environments have no tasks: derive them from TaskEnv, or wrap them in TaskWrapper")
     env.set_options([{"task": task} for task in tasks])
     obs = env.reset()
-    if env.get_attr("task") != list(tasks):
-        raise ValueError(
-            f"The environments have not taken their tasks: got {env.get_attr('task')[0]} in place of {tasks[0]}. Is there a "
-            "wrapper that does not hand on the options of reset?"
-        )
+    for index, (own, task) in enumerate(zip(env.get_attr("task"), tasks, strict=True)):
+        if not _same(env, own, task):
+            raise ValueError(
+                f"Environment {index} has not taken its task: got {own} in place of {task}. Is there a wrapper that does not "
+                "hand on the options of reset?"
+            )
     return obs
+
+
+def _same(env: VecEnv, one: Task, other: Task) -> bool:
+    try:
+        if one == other:
+            return True
+    except ValueError:  # of arrays
+        pass
+    return np.allclose(*task_parameters(env, [one, other]))
 
 
 def task_parameters(env: VecEnv, tasks: Sequence[Task]) -> np.ndarray:

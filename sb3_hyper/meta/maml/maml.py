@@ -15,7 +15,7 @@ from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_hyper.common.arguments import listing_accepted, refuse_less
-from sb3_hyper.meta.curves import AdaptationCurve
+from sb3_hyper.meta.curves import AdaptationCurve, mean_of_known
 from sb3_hyper.meta.learner import TaskLearner
 from sb3_hyper.meta.maml.adaptation import play, stages
 from sb3_hyper.meta.maml.networks import BACKENDS, stack
@@ -414,7 +414,7 @@ class MAML(TaskLearner):
             if deterministic:
                 judged = play(self, env, tasks, stage.parameters, context, 1, deterministic=True)
             curve.returns[:, step] = judged.returns.mean(axis=1)
-            curve.successes[:, step] = judged.successes.mean(axis=1)
+            curve.successes[:, step] = mean_of_known(judged.successes, axis=1)
             curve.lengths[:, step] = stage.episodes.mask.sum(dim=2).mean(dim=1).cpu()
         self.policy.set_adapted(stage.parameters, context)
         return curve
