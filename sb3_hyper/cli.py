@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib
 import re
 import signal
 import sys
@@ -236,8 +237,13 @@ def make_parser() -> argparse.ArgumentParser:
     """
     parser = argparse.ArgumentParser(prog="sb3-hyper", description="Hypernetworks for Stable-Baselines3")
     topics = parser.add_subparsers(required=True, metavar="study|diagnose|update-noise")
-    diagnose.add_arguments(topics.add_parser("diagnose", help="is a saved model's action gradient right?"))
-    update_noise.add_arguments(topics.add_parser("update-noise", help="how much chance is in an update of MAML?"))
+    for name, module, meaning in (
+        ("diagnose", diagnose, "is a saved model's action gradient right?"),
+        ("update-noise", update_noise, "how much chance is in an update of MAML?"),
+    ):
+        own = topics.add_parser(name, help=meaning)
+        module.add_arguments(own)
+        own.add_argument("--gym-packages", nargs="+", default=[], help="modules that register environments or critics")
     study = topics.add_parser("study", help="studies: many runs, one table")
     commands = study.add_subparsers(required=True, metavar="list|show|run|status|report|merge")
 
@@ -285,6 +291,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     args = make_parser().parse_args(arguments)
     try:
+        for package in getattr(args, "gym_packages", ()):
+            importlib.import_module(package)
         return args.function(args, Console())
     except (ValueError, ImportError, OSError) as error:
         print(error, file=sys.stderr)

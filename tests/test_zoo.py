@@ -119,6 +119,7 @@ def test_a_run_that_cannot_start_leaves_no_folder_behind_that_enjoy_would_take(t
     wrong = ["-params", "policy_kwargs:dict(critic='as_hypr')"]
     out = python("sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, *SHORT, *wrong, ok=False)
     assert "Unknown critic 'as_hypr'" in out
+    assert re.search(r"-params replaces all of policy_kwargs; .*td3.yml also has \{'preset': 'bounded'\}", out)
     assert list((tmp_path / "td3").iterdir()) == [other]
     assert list(other.iterdir()) == [other / "0.monitor.csv"]
 

@@ -1,6 +1,7 @@
 """Measure a saved model: ``sb3-hyper diagnose MODEL.zip --env ENV``."""
 
 import argparse
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ def load_agent(
     try:
         env: VecEnv = DummyVecEnv([make_env])
     except gym.error.Error as error:
-        raise ValueError(f"There is no environment {env_id}: {_one_line(error)}") from error
+        message = f"There is no environment {env_id}: {_one_line(error)} (--gym-packages names modules that register more)"
+        raise ValueError(message) from error
     except Exception as error:  # whatever an environment or a wrapper says to its arguments
         raise ValueError(f"{env_id} cannot be made: {_one_line(error)}") from error
     if normalization is not None:
@@ -102,7 +104,8 @@ def load_agent(
         model = MEASURABLE[name].load(path, env=env, device=device)
     except Exception as error:  # whatever another algorithm's constructor raises
         message = (
-            f"{path} could not be loaded as a model of {name} in {env_id} ({_one_line(error)}): are --algo and --env right?"
+            f"{path} could not be loaded as a model of {name} in {env_id} ({_one_line(error)}): are --algo and --env right? "
+            "--gym-packages names modules that register critics"
         )
         raise ValueError(message) from error
     agent = Agent(model, deterministic)
@@ -117,7 +120,7 @@ def load_agent(
 
 
 def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {textwrap.shorten(str(error), 400)}"
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -161,6 +164,9 @@ def diagnose(args: argparse.Namespace, console: Console) -> int:
     check_arguments(args)
     if not args.model.is_file() and args.model.with_name(f"{args.model.name}.zip").is_file():  # SB3, too, does without .zip
         args.model = args.model.with_name(f"{args.model.name}.zip")
+    if args.model.is_dir():
+        there = ", ".join(sorted(file.name for file in args.model.glob("*.zip"))) or "no .zip"
+        raise ValueError(f"{args.model} is a folder; a model in it is needed. It holds {there}")
     make_env, how = trained_env(args.model, args.env)
     if how:
         console.print(f"Made as in training: {how}", soft_wrap=True)

@@ -39,7 +39,7 @@ def _take_own_arguments(arguments: list[str]) -> tuple[list[str], bool]:
             parser.error(
                 f"no hyperparameters for --algo {others.algo} with --preset {own.preset} are in {HYPERPARAMS}. There are some "
                 + (
-                    f"for --preset {', '.join(there)}, whose policy_kwargs can be replaced: "
+                    f"for --preset {', '.join(there)}, whose policy_kwargs can be replaced, as a whole: "
                     f"-params policy_kwargs:\"dict(preset='{own.preset}')\""
                     if there
                     else f"for --algo {', '.join(sorted(algos))}; for others leave --preset out: rl-zoo3's own are taken then"

@@ -12,6 +12,7 @@ from typing import Any
 import rl_zoo3.enjoy
 import rl_zoo3.exp_manager
 import rl_zoo3.train
+import yaml
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_SAMPLER
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import EvalCallback, ProgressBarCallback
@@ -51,12 +52,23 @@ class ExperimentManager(rl_zoo3.exp_manager.ExperimentManager):
         hyperparams, saved = super().read_hyperparameters()
         self.trial_id = trial_id
         refuse_numbers_as_text(hyperparams)
+        if gone := self._dropped():
+            print(f"-params replaces all of policy_kwargs; {self.config} also has {gone}")
         if self.storage and self.study_name and trial_id is not None:
             tried = self.load_trial(self.storage, self.study_name, trial_id)
             print(f"Trial {trial_id} of {self.study_name}: {tried}")
             hyperparams = self._with_trial(hyperparams, tried)
             saved = OrderedDict(sorted(hyperparams.items()))
         return hyperparams, saved
+
+    def _dropped(self) -> dict[str, Any]:
+        """What the file has in ``policy_kwargs`` and ``-params`` leaves out of them."""
+        given = (self.custom_hyperparams or {}).get("policy_kwargs")
+        if not isinstance(given, dict) or Path(self.config).suffix not in (".yml", ".yaml"):
+            return {}
+        entries = yaml.safe_load(Path(self.config).read_text(encoding="utf-8"))
+        own = entries.get(self.env_name.gym_id, entries.get("default", {})).get("policy_kwargs")
+        return {name: value for name, value in own.items() if name not in given} if isinstance(own, dict) else {}
 
     def _with_trial(self, hyperparams: dict[str, Any], tried: dict[str, Any]) -> dict[str, Any]:
         """What a search has tried, with the file's settings, as the search had them; ``-params`` go before both."""

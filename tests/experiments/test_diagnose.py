@@ -1,6 +1,8 @@
 """``sb3-hyper diagnose`` on saved models."""
 
+import importlib
 import re
+import sys
 from collections import OrderedDict
 from pathlib import Path
 from typing import ClassVar
@@ -14,10 +16,12 @@ from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
+from sb3_hyper import HyperTD3Policy
 from sb3_hyper.cli import main
 from sb3_hyper.diagnostics.records import load_records
 from sb3_hyper.experiments.diagnose import output_files
 from sb3_hyper.experiments.trained_env import trained_env
+from sb3_hyper.policies.critic_names import REGISTERED
 from tests.conftest import PointEnv
 
 FEW = ["--states", "2", "--actions", "4", "--horizon", "5", "--device", "cpu"]
@@ -94,7 +98,32 @@ def test_environments_that_do_not_fit_are_named(saved, capsys, env_id, message):
 def test_the_wrong_algorithm_is_named(saved, capsys):
     message = said(capsys, saved.with_suffix(""), "--algo", "sac", "--env", "Pendulum-v1", *FEW)
     assert f"{saved} could not be loaded as a model of sac" in message
-    assert message.endswith("are --algo and --env right?")
+    assert "are --algo and --env right?" in message
+
+
+def test_a_folder_is_no_model(saved, capsys):
+    message = said(capsys, saved.parent, "--algo", "td3", "--env", "Pendulum-v1", *FEW)
+    assert message == f"{saved.parent} is a folder; a model in it is needed. It holds {saved.name}"
+
+
+def test_modules_of_the_users_are_imported_first(tmp_path, capsys, monkeypatch):
+    (tmp_path / "my_critics.py").write_text(
+        "from sb3_hyper import register_critic\n"
+        "from sb3_hyper.networks.baselines import D2RLQ\n"
+        "register_critic('of_a_user', lambda states, actions, outputs: D2RLQ(states, actions, 8, outputs))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("my_critics")
+    path = tmp_path / "td3" / "model.zip"
+    path.parent.mkdir()
+    model = TD3(HyperTD3Policy, "Pendulum-v1", policy_kwargs=dict(critic="of_a_user", net_arch=[8]), buffer_size=200)
+    model.save(path)
+    del REGISTERED["of_a_user"], sys.modules["my_critics"]  # as in another process
+    arguments = str(path), "--env", "Pendulum-v1", *FEW
+    assert "--gym-packages names modules that register critics" in said(capsys, *arguments)
+    assert main(["diagnose", *arguments, "--gym-packages", "my_critics"]) == 0
+    assert "no_such_module" in said(capsys, *arguments, "--gym-packages", "no_such_module")
+    del REGISTERED["of_a_user"]
 
 
 @pytest.mark.parametrize("algo", ["dqn", "pearl", "SAC"])
