@@ -21,7 +21,7 @@ from sb3_hyper.cli import main
 from sb3_hyper.diagnostics.records import load_records
 from sb3_hyper.experiments.diagnose import output_files
 from sb3_hyper.experiments.trained_env import trained_env
-from sb3_hyper.policies.critic_names import REGISTERED
+from sb3_hyper.policies.critic_names import CRITICS, REGISTERED
 from tests.conftest import PointEnv
 
 FEW = ["--states", "2", "--actions", "4", "--horizon", "5", "--device", "cpu"]
@@ -112,18 +112,23 @@ def test_modules_of_the_users_are_imported_first(tmp_path, capsys, monkeypatch):
         "from sb3_hyper.networks.baselines import D2RLQ\n"
         "register_critic('of_a_user', lambda states, actions, outputs: D2RLQ(states, actions, 8, outputs))\n"
     )
+
+    def forget():
+        CRITICS.remove("of_a_user")
+        del REGISTERED["of_a_user"], sys.modules["my_critics"]
+
     monkeypatch.syspath_prepend(tmp_path)
     importlib.import_module("my_critics")
     path = tmp_path / "td3" / "model.zip"
     path.parent.mkdir()
     model = TD3(HyperTD3Policy, "Pendulum-v1", policy_kwargs=dict(critic="of_a_user", net_arch=[8]), buffer_size=200)
     model.save(path)
-    del REGISTERED["of_a_user"], sys.modules["my_critics"]  # as in another process
+    forget()  # as in another process
     arguments = str(path), "--env", "Pendulum-v1", *FEW
     assert "--gym-packages names modules that register critics" in said(capsys, *arguments)
     assert main(["diagnose", *arguments, "--gym-packages", "my_critics"]) == 0
     assert "no_such_module" in said(capsys, *arguments, "--gym-packages", "no_such_module")
-    del REGISTERED["of_a_user"]
+    forget()
 
 
 @pytest.mark.parametrize("algo", ["dqn", "pearl", "SAC"])
