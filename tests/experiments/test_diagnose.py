@@ -108,9 +108,19 @@ def test_a_folder_is_no_model(saved, capsys):
 
 def test_modules_of_the_users_are_imported_first(tmp_path, capsys, monkeypatch):
     (tmp_path / "my_critics.py").write_text(
-        "from sb3_hyper import register_critic\n"
-        "from sb3_hyper.networks.baselines import D2RLQ\n"
-        "register_critic('of_a_user', lambda states, actions, outputs: D2RLQ(states, actions, 8, outputs))\n"
+        """
+import torch as th
+from sb3_hyper import register_critic
+
+class Linear(th.nn.Linear):
+    def __init__(self, state_dim, action_dim, n_outputs):
+        super().__init__(state_dim + action_dim, n_outputs)
+
+    def forward(self, states, actions):
+        return super().forward(th.cat([states, actions], dim=1))
+
+register_critic("of_a_user", Linear)
+"""
     )
 
     def forget():
