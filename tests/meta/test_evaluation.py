@@ -174,7 +174,7 @@ def test_what_is_not_a_number_is_not_the_best(tmp_path):
     model.learn(ITERATION)
     callback.evaluate()
     first, saved = callback.best_mean_reward, best.read_bytes()
-    callback._measure = lambda: dict.fromkeys(("returns_test", "lengths_test"), np.full((3, 3), np.nan))
+    callback._measure = lambda: dict.fromkeys(("returns_test", "lengths_test", "successes_test"), np.full((3, 3), np.nan))
     callback.evaluate()
     assert np.isnan(callback.last_mean_reward)
     assert (callback.best_mean_reward, best.read_bytes()) == (first, saved)
