@@ -45,9 +45,7 @@ def mean_of_known(values: np.ndarray, axis: int | None = None) -> Any:
     :param axis: Over which axis; None: over all.
     :return: Mean of the others, NaN where there are none.
     """
-    known = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.where(known, values, 0).sum(axis=axis) / known.sum(axis=axis)
+    return np.ma.filled(np.ma.masked_invalid(values).mean(axis=axis), np.nan)
 
 
 def success(info: dict[str, Any]) -> float:

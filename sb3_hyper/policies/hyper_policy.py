@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -18,17 +18,14 @@ from sb3_hyper.networks.spec import HyperNetworkSpec, positive_number, resolve_s
 from sb3_hyper.policies.actors import ACTORS, HyperActor, context_columns
 from sb3_hyper.policies.cpu_cost import warn_if_slow
 from sb3_hyper.policies.critic_names import (
-    SPEC_CRITICS,
     QNetworkFactory,
     check_critic,
     is_hyper,
     q_network_maker,
-    reads_spec,
 )
 from sb3_hyper.policies.critics import EnsembleCritic, FreezingCritic, MlpCritic, QNetworkCritic
 from sb3_hyper.policies.optimizers import changes, fix_learning_rate, fused_where_possible
-
-NET_ARCH = [256, 256]  # the paper's hidden layers
+from sb3_hyper.policies.unused_settings import NET_ARCH, unused_settings
 
 
 class HyperCriticMixin(BasePolicy):
@@ -138,7 +135,7 @@ class HyperCriticMixin(BasePolicy):
         self._cost_was_checked = False
         net_arch = list(NET_ARCH) if net_arch is None else net_arch
         activation_fn = kwargs.get("activation_fn", th.nn.ReLU)
-        for message in _unused(critic, actor, net_arch, network_kwargs, actor_network_kwargs, activation_fn):
+        for message in unused_settings(critic, actor, net_arch, network_kwargs, actor_network_kwargs, activation_fn):
             warnings.warn(message, stacklevel=2)
         super().__init__(observation_space, action_space, lr_schedule, net_arch, *args, **kwargs)
 
@@ -269,38 +266,6 @@ def _set_bn_training_mode(mode: bool) -> None:
     raise AttributeError(
         "Hyper policies have no batch normalisation, which CrossQ asks for: they are for TD3, DDPG, SAC and TQC"
     )
-
-
-def _unused(
-    critic: str | QNetworkFactory,
-    actor: str,
-    net_arch: list[int] | dict[str, list[int]],
-    network_kwargs: Mapping[str, Any] | None,
-    actor_network_kwargs: Mapping[str, Any] | None,
-    activation_fn: type[th.nn.Module],
-) -> Iterator[str]:
-    """What was given and has no effect, in sentences."""
-    if actor == "mlp" and actor_network_kwargs is not None:
-        yield 'actor_network_kwargs is for actor="hyper"'
-    changed = set(network_kwargs or ())
-    if "critic_learning_rate" in changed and not is_hyper(critic):
-        yield (
-            f"critic_learning_rate in network_kwargs is for hypernetworks, and not used by {critic!r}: "
-            "policy_kwargs=dict(critic_learning_rate=...) is for all critics"
-        )
-    actor_reads = actor == "hyper" and actor_network_kwargs is None
-    if changed - {"critic_learning_rate"} and not reads_spec(critic) and not actor_reads:
-        yield (
-            f'network_kwargs is for the critics {", ".join(map(repr, SPEC_CRITICS))}, and for actor="hyper" without '
-            f"actor_network_kwargs: it is not used by {critic!r}"
-        )
-    others = [f"{role}={name!r}" for role, name in (("critic", critic), ("actor", actor)) if name != "mlp"]
-    if len(others) == 2 and net_arch != NET_ARCH:
-        yield f'net_arch is for "mlp", and not used by {" and ".join(others)}'
-    elif critic != "mlp" and isinstance(net_arch, dict) and net_arch.get("qf", net_arch.get("pi")) != net_arch.get("pi"):
-        yield f'net_arch["qf"] is for critic="mlp", and not used by {critic!r}: a list is the actor\'s'
-    if activation_fn is not th.nn.ReLU and others:
-        yield f'activation_fn is for "mlp", and not used by {" and ".join(others)}'
 
 
 def _resolve_learning_rate(given: float | str | None, critic: str | QNetworkFactory, spec: HyperNetworkSpec) -> float | None:
