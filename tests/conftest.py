@@ -14,6 +14,14 @@ def one_thread():
     th.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def folder_of_loggers(tmp_path_factory):
+    """Stable-Baselines3's loggers make a folder each, by default where nobody removes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SB3_LOGDIR", str(tmp_path_factory.mktemp("loggers")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def narrow_mlp_large(request, monkeypatch):
     """MLP-Large at its own width costs seconds a step; its size is tested where it is counted."""
