@@ -71,15 +71,16 @@ check: format lint type quick  ## All of it, before a commit
 clean:  ## Remove the environment and the caches
 	rm -rf $(VENV) $(METAWORLD) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
-# An environment is complete when its stamp is there: an interrupted installation starts again
+# An environment is complete when its stamp is there: an interrupted installation starts again, one of pip (the last thing
+# that venv does), too
 $(VENV)/.%: setup.cfg pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$*]"
 	touch $@
 
 # The same versions except for MuJoCo's
 $(METAWORLD)/.metaworld: setup.cfg pyproject.toml constraints.txt
-	test -x $(METAWORLD)/bin/python || $(PYTHON) -m venv $(METAWORLD)
+	test -x $(METAWORLD)/bin/pip || $(PYTHON) -m venv $(METAWORLD)
 	grep -v '^mujoco' constraints.txt > $(METAWORLD)/constraints.txt
 	$(METAWORLD)/bin/python -m pip install --quiet -c $(METAWORLD)/constraints.txt -e ".[metaworld]" pytest pytest-timeout
 	$(METAWORLD)/bin/python -c "import metaworld"  # the tests would be skipped without it

@@ -112,7 +112,7 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     check_study(workspace.study)
     if idle := untrained(workspace.study):
         console.print(
-            f"Nothing is trained in these variants, whose learning_starts is not before the last step: {', '.join(idle)}"
+            f"Nothing is trained in these runs, whose learning_starts is not before the last step: {', '.join(idle)}"
         )
     engine: LocalEngine | RayEngine
     if args.engine == "ray":

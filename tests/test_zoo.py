@@ -254,6 +254,8 @@ def test_resume_goes_on_with_the_same_run_only(tmp_path):
 
 def test_a_command_that_failed_before_it_began_can_be_corrected(tmp_path):
     command = ["sb3_hyper.zoo", "train", "--algo", "td3", "-f", tmp_path, "--resume", *SHORT]
+    assert "There is no file nowhere.yml" in python(*command, *FAST, "--conf-file", "nowhere.yml", ok=False)
+    assert not list(tmp_path.iterdir())
     assert "learning_start" in python(*command, *FAST, "learning_start:50", ok=False)
     assert "Model, evaluations and learning curve lie" in python(*command, *FAST)
 

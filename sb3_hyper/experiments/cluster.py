@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from sb3_hyper.experiments.results import merge_rows
-from sb3_hyper.experiments.run_process import carry_out
+from sb3_hyper.experiments.run_process import RunFailed, carry_out
 from sb3_hyper.experiments.studies import Run
 from sb3_hyper.experiments.workspace import Workspace
 
@@ -101,6 +101,10 @@ class RayEngine:
             self._say(f"done   {run.label}" if rows else f"left   {run.label}: another process works on it")
         except self.ray.exceptions.RayError as error:
             self._say(f"failed {run.label}: {str(error).splitlines()[-1]}")
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, RunFailed) and cause.failure and self.workspace.failure(run) is None:  # on another disk
+                self.workspace.prepare(run)
+                self.workspace.note_failure(run, cause.status, cause.failure)
 
     def _say(self, line: str) -> None:
         self.console.print(f"{time.strftime('%H:%M:%S')} {line}", highlight=False, soft_wrap=True, markup=False)

@@ -3,10 +3,22 @@
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize, unwrap_vec_wrapper
+from stable_baselines3.common.vec_env import (
+    VecCheckNan,
+    VecEnvWrapper,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+    VecVideoRecorder,
+    unwrap_vec_wrapper,
+)
 
 from sb3_hyper.meta.maml.maml import MAML
 from sb3_hyper.meta.pearl.pearl import PEARL
+
+# They keep nothing that training depends on, and give the observations that the environment gives
+HARMLESS = (VecCheckNan, VecMonitor, VecTransposeImage, VecVideoRecorder)
 
 
 def obstacle(model: BaseAlgorithm) -> str | None:
@@ -28,6 +40,10 @@ def obstacle(model: BaseAlgorithm) -> str | None:
         return "its environment keeps running averages"
     if unwrap_vec_wrapper(env, VecFrameStack) is not None:
         return "its environment stacks frames"
+    while isinstance(env, VecEnvWrapper):
+        if type(env) not in HARMLESS and not begins_afresh(model):
+            return f"{type(env).__name__} may change observations, or keep something"
+        env = env.venv
     return None
 
 

@@ -64,13 +64,14 @@ def check_study(study: Study) -> None:
 def untrained(study: Study) -> list[str]:
     """
     :param study: A study.
-    :return: The variants that end before they learn.
+    :return: The variants that end before they learn, each with its environment.
     """
-    starts = {
-        name: max(variant.settings(environment).get("learning_starts", 0) for environment in study.environments)
+    return [
+        f"{name} on {environment}"
         for name, variant in study.variants.items()
-    }
-    return [name for name, start in starts.items() if start >= study.steps]
+        for environment in study.environments
+        if variant.settings(environment).get("learning_starts", 0) >= study.steps
+    ]
 
 
 def check_hyperparams(algo: str, settings: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """A run of a study as a process of its own: how it is started, and what its end means."""
 
-import json
 import os
 import signal
 import subprocess
@@ -59,6 +58,18 @@ def is_failure(status: int) -> bool:
     return (status > 0 and status not in (BUSY, INTERRUPTED)) or status in CRASHES
 
 
+class RunFailed(RuntimeError):
+    """A run failed, or was killed."""
+
+    def __init__(self, label: str, status: int, failure: str | None) -> None:
+        super().__init__(label, status, failure)
+        self.status = status
+        self.failure = failure  # None if it can go on
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: exit status {self.status}" + (f": {self.failure}" if self.failure else "")
+
+
 def carry_out(workspace: Workspace, run: Run) -> Sequence[Row]:
     """
     Carry a run out, or go on with it, and wait for its end.
@@ -66,7 +77,7 @@ def carry_out(workspace: Workspace, run: Run) -> Sequence[Row]:
     :param workspace: The study's files.
     :param run: The run.
     :return: Its rows; none if another process works on it.
-    :raises RuntimeError: If it failed; the message holds the end of its log.
+    :raises RunFailed: If it did, or was killed.
     """
     workspace.prepare(run)
     with workspace.log_path(run).open("ab") as log:
@@ -81,5 +92,5 @@ def carry_out(workspace: Workspace, run: Run) -> Sequence[Row]:
     if is_failure(status):
         workspace.note_failure(run, status)
     if status != 0 or workspace.failure(run) is not None:
-        raise RuntimeError(json.dumps({"run": run.label, "status": status, "error": workspace.failure(run)}))
+        raise RunFailed(run.label, status, workspace.failure(run))
     return workspace.rows(run)

@@ -102,8 +102,8 @@ class Study(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> "Study":
         for name, variant in self.variants.items():
-            if not name.replace("-", "_").isidentifier():
-                raise ValueError(f"variant {name!r}: letters, digits, - and _ only")
+            if re.fullmatch(r"\w[\w-]*", name) is None:
+                raise ValueError(f"variant {name!r}: letters, digits, - and _ only, and no - in front")
             variant.label = variant.label or name
         if re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name) is None:
             raise ValueError(f"name {self.name!r}: letters, digits, -, _ and . only, it names files")
@@ -230,7 +230,7 @@ class Run:
     def training(self) -> str:
         """The same without callbacks that only watch: runs of other studies that have it, and the seed, are the same runs."""
         settings = self.settings()
-        callbacks = settings[self.environment].get("callback", [])
+        callbacks = settings[self.environment].get("callback") or []
         callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
         others = [one for one in callbacks if not (one if isinstance(one, str) else next(iter(one))).startswith(WATCHING)]
         settings[self.environment]["callback"] = others

@@ -68,7 +68,9 @@ class Table:
         body: list[str] = []
         for rows in self.groups():
             body += [r"\midrule", *map(line, rows)]
-        words = textwrap.fill(_line(f"{self.title}. {self.caption}").translate(LATEX), 100, break_long_words=False)
+        words = textwrap.fill(
+            _line(f"{self.title}. {self.caption}").translate(LATEX), 100, break_long_words=False, break_on_hyphens=False
+        )
         columns = "l" * self.n_names + "r" * (len(self.header) - self.n_names)
         start = [r"\begin{table}", r"\centering", rf"\caption{{{words}}}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
         return "\n".join([*start, line(self.header), *body, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"

@@ -78,14 +78,16 @@ class Workspace:
         """
         return self.run_folder(run) / "log.txt"
 
-    def note_failure(self, run: Run, status: int) -> None:
+    def note_failure(self, run: Run, status: int, reason: str | None = None) -> None:
         """
         Remember that a run failed, and why.
 
         :param run: The run.
         :param status: Its exit status.
+        :param reason: Why, where its log lies on another machine; None for the end of its log.
         """
-        lines = self.log_path(run).read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+        log = reason or self.log_path(run).read_text(encoding="utf-8", errors="replace")
+        lines = log.splitlines()[-LOG_LINES:]
         with replacing(self.run_folder(run) / "failed.txt") as temporary:
             temporary.write_text("\n".join([f"exit status {status}", *lines]) + "\n", encoding="utf-8")
 

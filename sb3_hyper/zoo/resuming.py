@@ -42,6 +42,8 @@ class ResumingExperimentManager(ExperimentManager):
                 f"{self.save_path} holds a run that was not started with --resume and cannot go on. "
                 "Give this run a log folder of its own: -f FOLDER"
             )
+        if self.config.endswith((".yml", ".yaml", ".py")) and not os.path.isfile(self.config):
+            sys.exit(f"There is no file {self.config}")
         os.makedirs(self.params_path, exist_ok=True)
         self.lock = FileLock(Path(self.save_path) / "lock")
         try:

@@ -23,7 +23,7 @@ from stable_baselines3.common.callbacks import (
 )
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
+from stable_baselines3.common.vec_env import VecEnvWrapper, VecFrameStack, VecNormalize
 
 from sb3_hyper.common.files import read_json, write_json
 from sb3_hyper.experiments import checkpoints
@@ -313,6 +313,17 @@ def point_env(n_envs=1, wrapper=None):
     return make_vec_env(lambda: PointEnv() if wrapper is None else wrapper(PointEnv()), n_envs)
 
 
+class HalfOfIt(VecEnvWrapper):
+    """Rewards and observations of another scale."""
+
+    def reset(self):
+        return self.venv.reset() / 2
+
+    def step_wait(self):
+        observations, *others = self.venv.step_wait()
+        return observations / 2, *others
+
+
 @pytest.mark.parametrize(
     ("make_model", "reason"),
     [
@@ -321,6 +332,7 @@ def point_env(n_envs=1, wrapper=None):
         (lambda: TD3("MlpPolicy", point_env(wrapper=NormalizeReward)), "running averages"),
         (lambda: SAC("MlpPolicy", point_env(), use_sde=True), "gSDE"),
         (lambda: TD3("MlpPolicy", VecFrameStack(point_env(), 2)), "stacks frames"),
+        (lambda: TD3("MlpPolicy", HalfOfIt(point_env())), "HalfOfIt may change observations"),
         (lambda: ARS("MlpPolicy", point_env()), "ARS is no off-policy algorithm"),
         (lambda: PPO("MlpPolicy", point_env(), n_steps=20, batch_size=20), "PPO is no off-policy algorithm"),
     ],

@@ -81,7 +81,11 @@ def test_environments_and_packages_are_named():
 def test_variants_that_end_before_they_learn_are_named():
     study = make_study({"learning_starts": 9}, environment="HalfCheetah-v5")
     assert study.steps == 10
-    assert untrained(study) == ["mlp"]  # td3.yml: 5000
+    assert untrained(study) == ["mlp on HalfCheetah-v5"]  # td3.yml: 5000
+    study.variants["mlp"].file = "sac_paper"  # 10 000 on HalfCheetah, 1000 on Hopper
+    study.environments.append("Hopper-v5")
+    study.steps = 5000
+    assert untrained(study) == ["mlp on HalfCheetah-v5"]
 
 
 class MyPolicy(HyperTD3Policy):

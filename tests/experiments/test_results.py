@@ -209,7 +209,7 @@ def test_a_run_that_another_study_has_made_is_the_same_run_but_for_what_watches(
 
 def test_callbacks_that_do_more_than_watch_make_another_run(tmp_path):
     def training(*callbacks):
-        variant = {"hyperparams": {"policy": "MlpPolicy", "callback": list(callbacks)}}
+        variant = {"hyperparams": {"policy": "MlpPolicy", "callback": list(callbacks) or None}}
         content = {"title": "x", "environments": ["Pendulum-v1"], "seeds": 1, "steps": 100, "eval_freq": 100, "baseline": "a"}
         (tmp_path / "x.yml").write_text(yaml.safe_dump({**content, "variants": {"a": variant}}))
         return next(load_study(str(tmp_path / "x.yml")).runs()).training

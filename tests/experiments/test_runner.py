@@ -1,5 +1,6 @@
 """The study runner, on real processes."""
 
+import dataclasses
 import io
 import os
 import random
@@ -346,8 +347,22 @@ def test_ray_gives_the_same_rows(uninterrupted, tmp_path):
         assert not any(workspace.is_taken(run) for run in workspace.study.runs())
         assert RayEngine(workspace, workers=2, console=Console(quiet=True)).run()
         assert without_clock(read_rows(workspace.results)) == uninterrupted
+        _fail_on_another_disk(ray, tmp_path)
     finally:
         ray.shutdown()
+
+
+def _fail_on_another_disk(ray, folder):
+    workspace = make_workspace(folder / "broken", variants={"broken": BROKEN}, baseline="broken")
+    engine = RayEngine(workspace, console=Console(quiet=True))
+    elsewhere = dataclasses.replace(workspace, folder=folder / "elsewhere")
+    engine._task = ray.remote(lambda _, run: carry_out(elsewhere, run))
+    assert not engine.run()
+    (run,) = workspace.study.runs()
+    assert workspace.states() == {run: "failed"}
+    assert "Unknown critic 'none'" in workspace.failure(run)
+    workspace.forgive(run)
+    assert workspace.states() == {run: "pending"}
 
 
 def test_another_definition_is_not_mixed_in(tmp_path):

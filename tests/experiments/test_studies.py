@@ -161,6 +161,7 @@ def test_the_buffer_is_no_longer_than_the_run(tmp_path):
         ({"variants": {"a": {}}}, "variants.a: .*names a policy"),
         ({"variants": {"a": {"file": "td3", "lable": "x"}}}, "variants.a.lable: there is no such key. Accepted: .*label"),
         ({"variants": {"a/b": {"file": "td3"}}}, "variant 'a/b': letters, digits"),
+        ({"variants": {"-a": {"file": "td3"}}}, "variant '-a': .* no - in front"),
     ],
 )
 def test_errors_name_file_and_key(tmp_path, changes, message):
