@@ -9,7 +9,7 @@ from gymnasium import spaces
 from sb3_contrib import TQC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecNormalize, unwrap_vec_wrapper
 
 from sb3_hyper.diagnostics.branches import Observations
 
@@ -34,6 +34,9 @@ class Agent:
             )
         if not deterministic and model.use_sde:
             raise ValueError("With gSDE (use_sde=True) only the deterministic policy can be measured: deterministic=True")
+        normalization = model.get_vec_normalize_env()
+        if normalization is not None and unwrap_vec_wrapper(normalization.venv, VecNormalize) is not None:
+            raise ValueError("Of two VecNormalize, one around the other, a model knows the outer one only: train with one")
         self.model = model
         self.deterministic = deterministic
         self.policy: Any = model.policy

@@ -38,6 +38,8 @@ KNOWN_AROUND = (
     VecExtractDictObs,
 )
 NEEDS_RENDERING = "AddRenderObservation"
+# Wrappers that gymnasium has inside an environment's time limit
+INSIDE = (gym.wrappers.OrderEnforcing, gym.wrappers.PassiveEnvChecker)
 
 
 def like_training(env: VecEnv) -> Callable[[], gym.Env]:
@@ -54,6 +56,8 @@ def like_training(env: VecEnv) -> Callable[[], gym.Env]:
                 "make_env, a function that makes an environment which does the same"
             )
         around = around.venv
+    for one in getattr(around, "envs", []):  # out of reach where they are in processes of their own
+        _check_time_limit(one)
     specs = [_without_watching(spec) for spec in env.get_attr("spec")]
     if len({_written_out(spec) for spec in specs}) > 1:
         raise ValueError(
@@ -74,6 +78,20 @@ def like_training(env: VecEnv) -> Callable[[], gym.Env]:
         return made
 
     return make_env_with_task
+
+
+def _check_time_limit(env: gym.Env) -> None:
+    """A spec tells how long an episode is; neither that other wrappers are inside the limit, nor that there are two."""
+    layers = layers_of(env)
+    limits = [layer for layer in layers if isinstance(layer, gym.wrappers.TimeLimit)]
+    for layer in layers[layers.index(limits[0]) + 1 : -1] if limits else []:
+        name = type(layer).__name__
+        is_longer = isinstance(layer, gym.wrappers.TimeLimit) and layer._max_episode_steps >= limits[0]._max_episode_steps
+        if not (isinstance(layer, INSIDE) or name in WATCHING or is_longer):
+            raise ValueError(
+                f"Training's environment has {name} inside a TimeLimit, and one that is made like it would end its episodes "
+                "at another time: give make_env, a function that makes an environment which does the same"
+            )
 
 
 def _written_out(spec: Any) -> str:

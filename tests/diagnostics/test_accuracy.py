@@ -13,6 +13,7 @@ from stable_baselines3.common.callbacks import ConvertCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
     VecCheckNan,
@@ -412,6 +413,33 @@ def test_what_wraps_the_vectorized_environment_is_not_passed_over():
     MODELS["stock TD3"](Tenfold(make_vec_env("Pendulum-v1"))).learn(5, callback)
     known = VecMonitor(VecCheckNan(VecNormalize(DummyVecEnv([lambda: gym.make("Pendulum-v1")]))))
     MODELS["stock TD3"](known).learn(5, CriticBiasCallback(horizon=5, n_states=2))
+
+
+@pytest.mark.parametrize(
+    ("wrap", "length"),
+    [
+        (lambda env: env, 200),
+        (lambda env: gym.wrappers.TimeLimit(env, 50), 50),
+        (lambda env: gym.wrappers.TimeLimit(Monitor(env), 50), 50),
+        (lambda env: gym.wrappers.TimeLimit(env, 500), None),
+        (lambda env: gym.wrappers.TimeLimit(gym.wrappers.MaxAndSkipObservation(env, 4), 50), None),
+    ],
+)
+def test_episodes_are_as_long_as_those_of_training(wrap, length):
+    env = DummyVecEnv([lambda: wrap(gym.make("Pendulum-v1"))])
+    if length is None:
+        with pytest.raises(ValueError, match=r"inside a TimeLimit, .* another time: give make_env"):
+            like_training(env)
+        return
+    made = like_training(env)()
+    made.reset(seed=0)
+    assert next(step for step in range(1, 1000) if made.step(made.action_space.sample())[3]) == length
+
+
+def test_one_normalisation_is_known_and_no_second_one():
+    env = VecNormalize(VecNormalize(make_vec_env("Pendulum-v1"), norm_reward=False), norm_obs=False)
+    with pytest.raises(ValueError, match="Of two VecNormalize"):
+        MODELS["stock TD3"](env).learn(5, CriticBiasCallback(horizon=5))
 
 
 class Configured(PointEnv):

@@ -85,9 +85,16 @@ def test_initial_steps_that_are_more_than_all_are_warned_of():
         PEARL("MlpPolicy", "PointGoal-v0", **kwargs).learn(10)
 
 
-@pytest.mark.parametrize("kwargs", [{"critic_meta": "z"}, {"network_kwargs": {"widths": [8]}}])
-def test_arguments_of_hypernetworks_that_nobody_reads_are_warned_of(kwargs):
-    with pytest.warns(UserWarning, match="network_kwargs and critic_meta are for"):
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"critic_meta": "z"}, "critic_meta is for"),
+        ({"critic_meta": "z", "actor": "hyper"}, "critic_meta is for"),
+        ({"network_kwargs": {"widths": [8]}}, "network_kwargs are for"),
+    ],
+)
+def test_arguments_of_hypernetworks_that_nobody_reads_are_warned_of(kwargs, message):
+    with pytest.warns(UserWarning, match=message):
         PEARL("MlpPolicy", "PointGoal-v0", n_train_tasks=2, n_test_tasks=1, policy_kwargs=kwargs)
 
 

@@ -311,6 +311,19 @@ def test_adapting_is_the_inner_step_on_the_episodes_that_were_played(monkeypatch
             )
 
 
+def test_adapting_does_not_depend_on_whether_gradients_are_recorded():
+    env = make_vec_env("PointGoal-v0", 2)
+    adapted = []
+    for recorded in (True, False):
+        model = make()
+        reset_to_tasks(env, model.tasks.test[:2])
+        with th.set_grad_enabled(recorded):
+            model.adapt(env, n_episodes=2)
+        adapted.append(model.policy.adapted)
+    assert same(*adapted)
+    assert not any(th.equal(value, adapted[0][name][0]) for name, value in model.policy.network.named_parameters())
+
+
 def test_the_baseline_is_that_of_the_episodes_before_the_first_step():
     model = make()
     first, second = adaptation.stages(model, model.env, list(model.tasks.test[:2]), None, n_episodes=3, n_steps=1)

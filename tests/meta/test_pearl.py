@@ -571,6 +571,10 @@ def test_errors_say_what_is_accepted():
         make(policy_kwargs=dict(use_encoder=False))
     with pytest.raises(ValueError, match="n_episodes must be a whole number of at least 0, got -1"):
         make().adapt(make_vec_env("PointGoal-v0", 1), n_episodes=-1)
+    with pytest.raises(ValueError, match="n_prior_episodes must be a whole number of at least 1, got 0"):
+        make(n_prior_episodes=0)
+    with pytest.raises(ValueError, match="n_prior_episodes must be a whole number of at least 1, got 0"):
+        make().adapt(make_vec_env("PointGoal-v0", 1), n_prior_episodes=0)
     with pytest.raises(ValueError, match="tau must be positive, and 1 at most, got 7"):
         make(tau=7)
     with pytest.warns(UserWarning, match="latent_dim=5 is not used: z is the oracle context, 2 numbers"):

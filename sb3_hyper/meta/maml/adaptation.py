@@ -95,4 +95,5 @@ def stages(
         old = remember(evaluate, parameters, batch)
         yield Stage(parameters, episodes, batch, old)
         if step < n_steps:
-            parameters = inner(evaluate, parameters, batch, old, differentiable=False)
+            with th.enable_grad():
+                parameters = inner(evaluate, parameters, batch, old, differentiable=False)

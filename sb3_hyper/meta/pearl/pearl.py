@@ -68,8 +68,8 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
     :param kl_weight: Weight of the divergence from the prior, which is summed over the meta batch. Higher: less is encoded.
     :param mean_penalty: Weight of the mean squared mean action before the tanh.
     :param log_std_penalty: Weight of the mean squared log standard deviation.
-    :param n_prior_episodes: In a new task: episodes with z from the prior before the first inference. (The authors evaluate
-        with 2.)
+    :param n_prior_episodes: In a new task: episodes with z from the prior before the first inference, at least 1. (The authors
+        evaluate with 2.)
     :param oracle_context: z is the task's parameters, scaled on the training tasks; nothing is inferred.
     :param store_terminal: Whether transitions into a terminal state are kept. The authors' code drops them, and so never sees
         a termination.
@@ -154,8 +154,9 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
             n_initial_steps=n_initial_steps,
             n_tasks_per_iteration=n_tasks_per_iteration,
             n_prior_steps=n_prior_steps,
+            n_prior_episodes=n_prior_episodes,
         )
-        refuse_less(0, n_posterior_steps=n_posterior_steps, n_prior_episodes=n_prior_episodes, gradient_steps=gradient_steps)
+        refuse_less(0, n_posterior_steps=n_posterior_steps, gradient_steps=gradient_steps)
         if not 0 < tau <= 1:
             raise ValueError(f"tau must be positive, and 1 at most, got {tau}")
         self._set_tasks(tasks, n_train_tasks, n_test_tasks, n_ood_tasks, task_seed)
@@ -396,12 +397,13 @@ class PEARL(TaskLearner, OffPolicyAlgorithm):
         :param env: An environment, or a vectorized one with a task in each. Set tasks by
             ``reset(options={"task": ...})``, ``reset_to_tasks`` for vectorized ones.
         :param n_episodes: Episodes in each environment; 0: back to the prior (with ``oracle_context``, to the tasks' own).
-        :param n_prior_episodes: Episodes before the first inference.
+        :param n_prior_episodes: Episodes before the first inference, at least 1; None for the model's.
         :param deterministic: The actor's mode instead of samples.
         :return: Returns, lengths and successes of the episodes, ``(n_envs, n_episodes)`` each
         """
         n_prior_episodes = self.n_prior_episodes if n_prior_episodes is None else n_prior_episodes
-        refuse_less(0, n_episodes=n_episodes, n_prior_episodes=n_prior_episodes)
+        refuse_less(0, n_episodes=n_episodes)
+        refuse_less(1, n_prior_episodes=n_prior_episodes)
         return adapt(self, env, n_episodes, n_prior_episodes, deterministic)
 
     def adaptation_curve(self, env: VecEnv, n_points: int, deterministic: bool) -> AdaptationCurve:

@@ -81,10 +81,10 @@ class PEARLPolicy(TaskPolicy):
         ):
             if value not in accepted:
                 raise ValueError(f"{name} must be one of {', '.join(map(repr, accepted))}, got {value!r}")
-        if actor == critic == "mlp" and (network_kwargs is not None or critic_meta != "obs"):
-            warnings.warn(
-                'network_kwargs and critic_meta are for actor="hyper" and critic="hyper" ("HyperPolicy")', stacklevel=2
-            )
+        if actor == critic == "mlp" and network_kwargs is not None:
+            warnings.warn('network_kwargs are for actor="hyper" and critic="hyper" ("HyperPolicy")', stacklevel=2)
+        if critic == "mlp" and critic_meta != "obs":
+            warnings.warn('critic_meta is for critic="hyper" ("HyperPolicy")', stacklevel=2)
         if actor == critic == "hyper" and tuple(net_arch) != NET_ARCH:
             warnings.warn("net_arch is for perceptrons: sizes of hypernetworks are preset and network_kwargs", stacklevel=2)
         super().__init__(observation_space, action_space, optimizer_class=optimizer_class, optimizer_kwargs=optimizer_kwargs)
