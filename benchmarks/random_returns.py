@@ -25,6 +25,7 @@ ENVIRONMENTS = (
     "HalfCheetah-v4",
     "Hopper-v4",
     "Walker2d-v4",
+    "Ant-v4",
     "PaperAnt-v4",
     "Pendulum-v1",
 )

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator
 
 #: Algorithms give these to their policies themselves.
 GIVEN = {"self", "observation_space", "action_space", "lr_schedule"}
+#: Meta-learners set these of their policies' themselves, and say so where one is given.
+NOT_OFFERED = {"context_dim", "use_encoder"}
 
 
 def accepted_arguments(cls: type) -> list[str]:
@@ -35,7 +37,8 @@ def refuse_unknown(cls: type, given: Collection[str], hint: str = "") -> None:
     """
     accepted = accepted_arguments(cls)
     if unknown := sorted(set(given) - set(accepted)):
-        raise ValueError(f"{cls.__name__} knows no {', '.join(unknown)}. Accepted: {', '.join(accepted)}.{hint}")
+        offered = ", ".join(name for name in accepted if name not in NOT_OFFERED)
+        raise ValueError(f"{cls.__name__} knows no {', '.join(unknown)}. Accepted: {offered}.{hint}")
 
 
 def refuse_less(minimum: int, **counts: int) -> None:
@@ -63,5 +66,6 @@ def listing_accepted(cls: type, given: Collection[str]) -> Iterator[None]:
         yield
     except TypeError as error:
         if "unexpected keyword argument" in str(error):
-            refuse_unknown(cls, given)
+            hint = ' preset and network_kwargs are for "HyperPolicy".' if {"preset", "network_kwargs"} & set(given) else ""
+            refuse_unknown(cls, given, hint)
         raise

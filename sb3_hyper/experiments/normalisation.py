@@ -11,6 +11,7 @@ RANDOM_RETURNS: dict[str, float] = {
     "HalfCheetah-v4": -282.80,
     "Hopper-v4": 18.99,
     "Walker2d-v4": 2.68,
+    "Ant-v4": -52.31,
     "PaperAnt-v4": 155.73,
     "Pendulum-v1": -1234.82,
     # task environments: one episode in each of 50 test tasks, benchmarks/results/task-returns.csv

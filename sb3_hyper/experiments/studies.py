@@ -33,7 +33,7 @@ class Variant(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    algo: str = Field("td3", description="rl-zoo3's name of the algorithm")
+    algo: str = Field("", description="rl-zoo3's name of the algorithm; that of the file if none, and td3 without one")
     file: str | None = Field(None, description="one of this package's hyperparameter files, e.g. td3; none: start empty")
     hyperparams: dict[str, Any] = Field(default_factory=dict)
     label: str = ""
@@ -57,6 +57,7 @@ class Variant(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> "Variant":
+        self.algo = self.algo or (self.file or "td3").split("_")[0]
         if self.file is not None and not (HYPERPARAMS / f"{self.file}.yml").is_file():
             files = ", ".join(sorted(path.stem for path in HYPERPARAMS.glob("*.yml")))
             raise ValueError(f"file {self.file!r} is not one of {files}")
@@ -92,6 +93,9 @@ class Study(BaseModel):
     eval_freq: PositiveInt = 5000
     eval_episodes: PositiveInt = 10
     threads: PositiveInt = 1
+    random_returns: dict[str, float] = Field(
+        default_factory=dict, description="returns of random actions in environments that this package does not know"
+    )
     times: bool = Field(default=True, description="whether times tell of training; not so where callbacks measure at length")
     baseline: str = Field(description="variant that the others are compared with")
     scale: str = Field(

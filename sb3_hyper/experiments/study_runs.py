@@ -86,14 +86,14 @@ class StudyRuns:
 
     :param study: The study.
     :param results: Runs; those that are none of the study's are ignored.
-    :param random_returns: Environment -> return of random actions, the zero of normalised scores.
+    :param random_returns: Environment -> return of random actions, the zero of normalised scores; the study's own go before.
     """
 
     def __init__(
         self, study: Study, results: Iterable[RunResult], random_returns: Mapping[str, float] = RANDOM_RETURNS
     ) -> None:
         self.study = study
-        self.random_returns = random_returns
+        self.random_returns = {**random_returns, **study.random_returns}
         self._runs: dict[tuple[str, str], dict[int, RunResult]] = {
             (variant, environment): {} for variant in study.variants for environment in study.environments
         }

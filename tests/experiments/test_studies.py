@@ -5,7 +5,7 @@ import yaml
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_hyper.experiments.algorithms import ALGORITHMS, META_ALGORITHMS
-from sb3_hyper.experiments.studies import Study, StudyError
+from sb3_hyper.experiments.studies import Study, StudyError, Variant
 from sb3_hyper.experiments.study_files import load_study, study_names
 
 VALID = {
@@ -168,6 +168,19 @@ def test_errors_name_file_and_key(tmp_path, changes, message):
     with pytest.raises(StudyError, match=message) as caught:
         load_study(write(tmp_path, changes))
     assert "study.yml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variant", "algo"),
+    [
+        ({"file": "sac"}, "sac"),
+        ({"file": "maml_paper"}, "maml"),
+        ({"file": "td3", "algo": "ddpg"}, "ddpg"),
+        ({"hyperparams": {"policy": "MlpPolicy"}}, "td3"),
+    ],
+)
+def test_a_file_brings_its_algorithm(variant, algo):
+    assert Variant(**variant).algo == algo
 
 
 def test_other_files_are_refused(tmp_path):

@@ -31,6 +31,15 @@ def test_random_returns_are_those_of_the_rows():
     assert min(int(row["n_tasks"]) for row in tasks) >= 50
 
 
+def test_a_study_brings_returns_of_random_actions():
+    without = runs_of(half_finished(), {"A-v0": 0.0})
+    assert without.random_returns == {"A-v0": 0.0}
+    assert "random actions is not known" in without.left_out()["B-v0"]
+    runs = runs_of(half_finished(), {"A-v0": 0.0}, random_returns={"A-v0": 1.0, "B-v0": -3.0})
+    assert runs.random_returns == {"A-v0": 1.0, "B-v0": -3.0}
+    assert "random" not in runs.left_out().get("B-v0", "")
+
+
 def test_a_run_is_finished_when_no_evaluation_is_to_come():
     runs = runs_of(half_finished())
     assert [(run.variant, run.environment, run.seed) for run in runs.finished()] == [
