@@ -35,7 +35,7 @@ def test_a_study_brings_returns_of_random_actions():
     without = runs_of(half_finished(), {"A-v0": 0.0})
     assert without.random_returns == {"A-v0": 0.0}
     assert "random actions is not known" in without.left_out()["B-v0"]
-    runs = runs_of(half_finished(), {"A-v0": 0.0}, random_returns={"A-v0": 1.0, "B-v0": -3.0})
+    runs = StudyRuns(make_study(random_returns={"A-v0": 1.0, "B-v0": -3.0}), half_finished(), {"A-v0": 0.0})
     assert runs.random_returns == {"A-v0": 1.0, "B-v0": -3.0}
     assert "random" not in runs.left_out().get("B-v0", "")
 
