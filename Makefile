@@ -71,8 +71,8 @@ check: format lint type quick  ## All of it, before a commit
 clean:  ## Remove the environment and the caches
 	rm -rf $(VENV) $(METAWORLD) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
-# An environment is complete when its stamp is there: an interrupted installation starts again, one of pip (the last thing
-# that venv does), too
+# An environment is complete when its stamp is there: an interrupted installation starts again, and so does
+# one that was interrupted before venv had installed pip
 $(VENV)/.%: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$*]"

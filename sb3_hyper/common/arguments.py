@@ -66,6 +66,6 @@ def listing_accepted(cls: type, given: Collection[str]) -> Iterator[None]:
         yield
     except TypeError as error:
         if "unexpected keyword argument" in str(error):
-            hint = ' preset and network_kwargs are for "HyperPolicy".' if {"preset", "network_kwargs"} & set(given) else ""
-            refuse_unknown(cls, given, hint)
+            foreign = {"preset", "network_kwargs"} & (set(given) - set(accepted_arguments(cls)))
+            refuse_unknown(cls, given, ' preset and network_kwargs are for "HyperPolicy".' if foreign else "")
         raise

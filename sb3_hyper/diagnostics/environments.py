@@ -40,6 +40,8 @@ KNOWN_AROUND = (
 NEEDS_RENDERING = "AddRenderObservation"
 # Wrappers that gymnasium has inside an environment's time limit
 INSIDE = (gym.wrappers.OrderEnforcing, gym.wrappers.PassiveEnvChecker)
+# Each of their steps is one step of what they wrap
+SAME_STEPS = (gym.ActionWrapper, gym.ObservationWrapper, gym.RewardWrapper)
 
 
 def like_training(env: VecEnv) -> Callable[[], gym.Env]:
@@ -84,12 +86,14 @@ def _check_time_limit(env: gym.Env) -> None:
     """A spec tells how long an episode is; neither that other wrappers are inside the limit, nor that there are two."""
     layers = layers_of(env)
     limits = [layer for layer in layers if isinstance(layer, gym.wrappers.TimeLimit)]
-    for layer in layers[layers.index(limits[0]) + 1 : -1] if limits else []:
+    # what is inside gymnasium's own wrappers the entry point has wrapped, and wraps again
+    last = max((index for index, layer in enumerate(layers) if isinstance(layer, INSIDE)), default=-1)
+    for layer in layers[layers.index(limits[0]) + 1 : last] if limits else []:
         name = type(layer).__name__
         is_longer = isinstance(layer, gym.wrappers.TimeLimit) and layer._max_episode_steps >= limits[0]._max_episode_steps
-        if not (isinstance(layer, INSIDE) or name in WATCHING or is_longer):
+        if not (isinstance(layer, (*INSIDE, *SAME_STEPS)) or name in WATCHING or is_longer):
             raise ValueError(
-                f"Training's environment has {name} inside a TimeLimit, and one that is made like it would end its episodes "
+                f"Training's environment has {name} inside a TimeLimit, and one that is made like it could end its episodes "
                 "at another time: give make_env, a function that makes an environment which does the same"
             )
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from sb3_hyper.experiments.results import merge_rows
 from sb3_hyper.experiments.run_process import RunFailed, carry_out
-from sb3_hyper.experiments.studies import Run
+from sb3_hyper.experiments.studies import Run, StudyError
 from sb3_hyper.experiments.workspace import Workspace
 
 POLL_SECONDS = 1.0
@@ -102,9 +102,16 @@ class RayEngine:
         except self.ray.exceptions.RayError as error:
             self._say(f"failed {run.label}: {str(error).splitlines()[-1]}")
             cause = getattr(error, "cause", None)
-            if isinstance(cause, RunFailed) and cause.failure and self.workspace.failure(run) is None:  # on another disk
-                self.workspace.prepare(run)
-                self.workspace.note_failure(run, cause.status, cause.failure)
+            if isinstance(cause, RunFailed) and cause.failure and self.workspace.failure(run) is None:
+                self._remember(run, cause.status, cause.failure)
+
+    def _remember(self, run: Run, status: int, failure: str) -> None:
+        """Of a failure on another disk."""
+        try:
+            self.workspace.prepare(run)
+            self.workspace.note_failure(run, status, failure)
+        except StudyError as error:  # a run of another definition lies here
+            self._say(str(error))
 
     def _say(self, line: str) -> None:
         self.console.print(f"{time.strftime('%H:%M:%S')} {line}", highlight=False, soft_wrap=True, markup=False)

@@ -80,6 +80,7 @@ def carry_out(workspace: Workspace, run: Run) -> Sequence[Row]:
     :raises RunFailed: If it did, or was killed.
     """
     workspace.prepare(run)
+    workspace.forgive(run)  # an earlier try, which may be remembered on this machine's disk only
     with workspace.log_path(run).open("ab") as log:
         process = start(workspace, run, log)
         try:

@@ -421,6 +421,7 @@ def test_what_wraps_the_vectorized_environment_is_not_passed_over():
         (lambda env: env, 200),
         (lambda env: gym.wrappers.TimeLimit(env, 50), 50),
         (lambda env: gym.wrappers.TimeLimit(Monitor(env), 50), 50),
+        (lambda env: gym.wrappers.TimeLimit(gym.wrappers.RescaleAction(env, -1, 1), 50), 50),
         (lambda env: gym.wrappers.TimeLimit(env, 500), None),
         (lambda env: gym.wrappers.TimeLimit(gym.wrappers.MaxAndSkipObservation(env, 4), 50), None),
     ],
@@ -434,6 +435,18 @@ def test_episodes_are_as_long_as_those_of_training(wrap, length):
     made = like_training(env)()
     made.reset(seed=0)
     assert next(step for step in range(1, 1000) if made.step(made.action_space.sample())[3]) == length
+
+
+def test_what_an_entry_point_wraps_it_wraps_again():
+    def skipping(**kwargs):
+        return gym.wrappers.MaxAndSkipObservation(gym.make("Pendulum-v1", **kwargs).unwrapped, 4)
+
+    gym.register("Skipping-v0", skipping, max_episode_steps=30)
+    try:
+        env = DummyVecEnv([lambda: gym.make("Skipping-v0")])
+        assert [type(layer) for layer in layers_of(like_training(env)())] == [type(layer) for layer in layers_of(env.envs[0])]
+    finally:
+        gym.registry.pop("Skipping-v0")
 
 
 def test_one_normalisation_is_known_and_no_second_one():

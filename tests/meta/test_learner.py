@@ -55,6 +55,14 @@ def test_misspelled_arguments_of_the_policy_are_named_with_those_that_are_accept
     assert ("preset" in str(error.value)) == (policy == "HyperPolicy" or name == "PEARL")
 
 
+def test_who_has_a_preset_is_told():
+    with pytest.raises(ValueError, match=r"MAMLPolicy knows no preset. Accepted: .* are for .HyperPolicy.") as error:
+        MAML("MlpPolicy", "PointGoal-v0", policy_kwargs={"preset": "slim"})
+    assert "context_dim" not in str(error.value)  # the algorithm's own business
+    with pytest.raises(ValueError, match=r"HyperMAMLPolicy knows no netarch. Accepted: .*preset\.$"):
+        MAML("HyperPolicy", "PointGoal-v0", policy_kwargs={"preset": "slim", "netarch": [4]})
+
+
 class Popping(HyperPEARLPolicy):
     """A policy with an argument of its own that no signature tells of."""
 
