@@ -174,7 +174,8 @@ def steadiness(runs: StudyRuns) -> Table:
         f"these evaluations there are. Standing still: evaluations all of whose episodes are above {STANDING:.0f} and alike "
         f"(within {ALIKE:.0f}): a robot that does not move gets 1000. Highest: the best evaluation that is none of these. "
         "Final: mean of the last five evaluations. Moving: of those of them that are not of standing still, means of runs' "
-        "means. With a counterpart: those that a variant with LayerNorm differs from in nothing else. Values: last "
+        "means; an evaluation in which only some episodes stand still counts as moving. With a counterpart: those that a "
+        "variant with LayerNorm differs from in nothing else. Values: last "
         f"models whose critic gives their own actions more than {most:.0f} on average, the highest discounted return of all "
         "TD3's policies that were measured here."
     )
