@@ -3,13 +3,13 @@ Ant: run at a given speed, along a heading, or to a place.
 
 The published versions differ in what is seen, in what torques and survival weigh, and in when an episode ends:
 
-=============================  ============  ==================  ========  ===============
-variant                        observation   torques, per |a|^2  survival  ends unless
-=============================  ============  ==================  ========  ===============
-``"hyperl"``                   27            0.005               0.05      0.2 <= z <= 1
-``"oyster"``                   27            0.5                 1         0.2 <= z <= 1
-``"promp"``                    111           0.5                 1         0 <= z <= 1
-=============================  ============  ==================  ========  ===============
+=============================  ============  ======================  ========  ===============
+variant                        observation   torques, per ``|a|^2``  survival  ends unless
+=============================  ============  ======================  ========  ===============
+``"hyperl"``                   27            0.005                   0.05      0.2 <= z <= 1
+``"oyster"``                   27            0.5                     1         0.2 <= z <= 1
+``"promp"``                    111           0.5                     1         0 <= z <= 1
+=============================  ============  ======================  ========  ===============
 
 ``"hyperl"``: Sarafian et al. (ICML 2021), ``"oyster"``: Rakelly et al. (PEARL, ICML 2019), ``"promp"``: Rothfuss et al.
 (ICLR 2019). The gears are those of gymnasium's Ant, 150. ProMP and other MAML code let policies act in [-10, 10] and divide by
