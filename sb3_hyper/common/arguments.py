@@ -7,8 +7,6 @@ from collections.abc import Collection, Iterator
 
 #: Algorithms give these to their policies themselves.
 GIVEN = {"self", "observation_space", "action_space", "lr_schedule"}
-#: Meta-learners set these of their policies' themselves, and say so where one is given.
-NOT_OFFERED = {"context_dim", "use_encoder"}
 
 
 def accepted_arguments(cls: type) -> list[str]:
@@ -33,11 +31,12 @@ def refuse_unknown(cls: type, given: Collection[str], hint: str = "") -> None:
     :param cls: A class.
     :param given: Names of arguments.
     :param hint: What else may help.
-    :raises ValueError: If the class does not take one of them; the message lists what it takes.
+    :raises ValueError: If the class does not take one of them; the message lists what it takes, but for what its
+        ``set_by_learner`` names.
     """
     accepted = accepted_arguments(cls)
     if unknown := sorted(set(given) - set(accepted)):
-        offered = ", ".join(name for name in accepted if name not in NOT_OFFERED)
+        offered = ", ".join(name for name in accepted if name not in getattr(cls, "set_by_learner", ()))
         raise ValueError(f"{cls.__name__} knows no {', '.join(unknown)}. Accepted: {offered}.{hint}")
 
 
@@ -53,19 +52,19 @@ def refuse_less(minimum: int, **counts: int) -> None:
 
 
 @contextlib.contextmanager
-def listing_accepted(cls: type, given: Collection[str]) -> Iterator[None]:
+def listing_accepted(cls: type, given: Collection[str], hint: str = "") -> Iterator[None]:
     """
     For constructors that may do as they like with their arguments: they are called, and if they find one unexpected, the
     message lists those that are accepted.
 
     :param cls: A class.
     :param given: Names of arguments.
+    :param hint: What else may help.
     :return: A context to make an object of the class in.
     """
     try:
         yield
     except TypeError as error:
         if "unexpected keyword argument" in str(error):
-            foreign = {"preset", "network_kwargs"} & (set(given) - set(accepted_arguments(cls)))
-            refuse_unknown(cls, given, ' preset and network_kwargs are for "HyperPolicy".' if foreign else "")
+            refuse_unknown(cls, given, hint)
         raise

@@ -103,8 +103,7 @@ class ResumableRun(BaseCallback):
         """
         Load the last checkpoint, if there is one. If its files are damaged, or the environment does not repeat its resets,
         it is removed, and all is as if it had not been tried: an older one takes its place, if a kill has left one. Whatever
-        else fails (memory, a package, a disk) may succeed
-        another time: then nothing is touched.
+        else fails (memory, a package, a disk) may succeed another time: then nothing is touched.
 
         :param algorithm_class: The algorithm.
         :param env: The run's environment, newly made.

@@ -23,7 +23,7 @@ from sb3_hyper.experiments.checkpoints import BUSY, INTERRUPTED
 from sb3_hyper.experiments.cluster import RayEngine
 from sb3_hyper.experiments.local import LocalEngine
 from sb3_hyper.experiments.results import RunResult, merge_rows, read_rows
-from sb3_hyper.experiments.run_process import carry_out, command, is_failure
+from sb3_hyper.experiments.run_process import RunFailed, carry_out, command, is_failure
 from sb3_hyper.experiments.studies import StudyError
 from sb3_hyper.experiments.study_files import load_study
 from sb3_hyper.experiments.workspace import Workspace
@@ -209,6 +209,18 @@ def test_a_runner_that_is_asked_to_stop_leaves_nothing_running(tmp_path):
     assert runner.wait(timeout=60) == 130
     assert not any(workspace.is_taken(run) for run in workspace.study.runs())
     assert "failed" not in workspace.states().values()
+
+
+def test_an_earlier_failure_is_not_the_reason_of_a_kill(tmp_path, monkeypatch):
+    workspace = make_workspace(tmp_path)
+    run = next(workspace.study.runs())
+    workspace.prepare(run)
+    workspace.note_failure(run, 1, "ImportError: of another time")
+    monkeypatch.setattr(run_process, "command", lambda run: [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
+    with pytest.raises(RunFailed, match=r"exit status -9$") as error:
+        carry_out(workspace, run)
+    assert error.value.failure is None
+    assert workspace.states()[run] == "pending"
 
 
 @pytest.mark.slow

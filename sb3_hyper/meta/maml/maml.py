@@ -14,7 +14,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_hyper.common.arguments import listing_accepted, refuse_less
+from sb3_hyper.common.arguments import accepted_arguments, listing_accepted, refuse_less
 from sb3_hyper.meta.curves import AdaptationCurve, mean_of_known
 from sb3_hyper.meta.learner import TaskLearner
 from sb3_hyper.meta.maml.adaptation import play, stages
@@ -205,7 +205,9 @@ class MAML(TaskLearner):
             self.policy_kwargs = {**self.policy_kwargs, "context_dim": len(self.scaler.shift)}
         elif "context_dim" in self.policy_kwargs:
             raise ValueError("context_dim is not to be given: use_context=True gives the policy the task's parameters")
-        with listing_accepted(self.policy_class, self.policy_kwargs):
+        is_for_other = {"preset", "network_kwargs"} & (set(self.policy_kwargs) - set(accepted_arguments(self.policy_class)))
+        hint = ' preset and network_kwargs are for "HyperPolicy".' if is_for_other else ""
+        with listing_accepted(self.policy_class, self.policy_kwargs, hint):
             policy = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
         self.policy = policy.to(self.device)  # type: ignore[assignment]
         self.inner_step()  # tells what is wrong with its learning rates

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch as th
@@ -42,6 +42,8 @@ class MAMLPolicy(TaskPolicy):
     default_inner_learning_rate = 0.1
 
     network: GaussianMlp | GaussianHyper
+
+    set_by_learner: ClassVar = {"context_dim"}  # not to be offered to who gives policy_kwargs
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch as th
 from gymnasium import spaces
@@ -53,6 +53,8 @@ class PEARLPolicy(TaskPolicy):
     latent: th.Tensor
     # a function of what is kept: not saved
     _condition: Any = None
+
+    set_by_learner: ClassVar = {"use_encoder"}  # not to be offered to who gives policy_kwargs
 
     def __init__(
         self,
